@@ -1,0 +1,25 @@
+// Package node holds what is true of this machine only: the settings of
+// /etc/svckit/node.yaml, overridden by SVC_* variables, overridden by flags.
+package node
+
+import "time"
+
+// Settings are the node's own settings, complete with defaults.
+type Settings struct {
+	Name         string        // SVC_NODE: name in Consul; "" asks the agent
+	Zone         string        // SVC_ZONE; "" asks the agent's node meta
+	Address      string        // SVC_ADDRESS: where instances of this node are reached; "" asks the agent
+	Prefix       string        // SVC_PREFIX: root of our keys, default "svc"
+	Ports        Range         // SVC_PORTS: host ports for `publish: auto`, default 20000-29999
+	RunDir       string        // SVC_RUN_DIR: rendered files and secrets, a tmpfs, default /run/svckit
+	StateDir     string        // SVC_STATE_DIR: last good config, default /var/lib/svckit
+	DNS          string        // SVC_DNS: host:port that is asked whether DNS shows an instance; "" asks the agent
+	ContainerDNS []string      // SVC_CONTAINER_DNS: nameservers given to containers, comma-separated
+	DNSMargin    time.Duration // SVC_DNS_MARGIN: waited after DNS forgot an instance, on top of the TTL, default 1s
+	HostPaths    []string      // SVC_HOST_PATHS: paths of the host that a spec out of KV may mount
+	Registries   []string      // SVC_REGISTRIES: mirrors, tried in order before the image's own registry
+	Keep         int           // SVC_KEEP_IMAGES: images kept per app after a success, default 3
+}
+
+// Range is an inclusive range of ports, "20000-29999".
+type Range struct{ First, Last int }
