@@ -80,7 +80,7 @@ func writeHelp(w io.Writer, app *cli.App, path []*cli.Command) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %s\n\nUsage:\n  %s\n", p.name, p.usage, p.synopsis)
 	if p.text != "" {
-		fmt.Fprintf(&b, "\n%s\n", strings.TrimSpace(p.text))
+		fmt.Fprintf(&b, "\n%s\n", strings.Trim(p.text, "\n"))
 	}
 	var rows [][2]string
 	for _, c := range p.commands {

@@ -50,20 +50,28 @@ func formsOf(value string) []string {
 		if len(w) < hideFrom {
 			continue
 		}
-		var plain, html strings.Builder
-		_ = encode(&plain, w)
-		escaped := strings.Trim(strings.TrimSuffix(plain.String(), "\n"), `"`)
-		html.WriteString(strings.NewReplacer("<", `\u003c`, ">", `\u003e`, "&", `\u0026`).Replace(escaped))
-		quoted := strconv.Quote(w)
-		for _, form := range []string{
-			w, escaped, html.String(), quoted[1 : len(quoted)-1],
-			url.QueryEscape(w), url.PathEscape(w),
-			base64.RawStdEncoding.EncodeToString([]byte(w)), base64.RawURLEncoding.EncodeToString([]byte(w)),
-		} {
-			out = append(out, pieces(form)...)
+		forms := append(escapes(w), w, url.QueryEscape(w), url.PathEscape(w),
+			base64.RawStdEncoding.EncodeToString([]byte(w)), base64.RawURLEncoding.EncodeToString([]byte(w)))
+		for _, once := range escapes(w) {
+			forms = append(forms, escapes(once)...) // JSON in a log line, JSON in JSON
+		}
+		for _, f := range forms {
+			out = append(out, pieces(f)...)
 		}
 	}
 	return out
+}
+
+// escapes are the ways in which JSON, Go and the log write a text between quotes.
+func escapes(w string) []string {
+	var plain strings.Builder
+	_ = encode(&plain, w)
+	inner := func(quoted string) string { return strings.TrimSuffix(strings.TrimPrefix(quoted, `"`), `"`) }
+	bare := inner(strings.TrimSuffix(plain.String(), "\n"))
+	return []string{
+		bare, strings.NewReplacer("<", `\u003c`, ">", `\u003e`, "&", `\u0026`).Replace(bare),
+		inner(strconv.Quote(w)), strings.ReplaceAll(w, `"`, `\"`),
+	}
 }
 
 // pieces cuts a long text so that no piece is shorter than hideFrom or longer than hideStep+hideFrom.

@@ -40,9 +40,7 @@ type level struct {
 // command they belong to. The cli library stops at the first argument and takes
 // all that follows, flags too, as arguments; so nothing of it is left to it.
 func parse(app *cli.App, words []string) (call, error) {
-	p := parser{name: app.Name, levels: []level{{
-		flags: app.Flags, commands: app.Commands, args: app.ArgsUsage, group: app.Metadata[noActionKey] != nil,
-	}}}
+	p := newParser(app)
 	for p.rest = words; len(p.rest) > 0; {
 		w := p.rest[0]
 		p.rest = p.rest[1:]
@@ -87,6 +85,12 @@ func (p *parser) wrong(hint, format string, args ...any) error {
 		err.Msg = command
 	}
 	return err
+}
+
+func newParser(app *cli.App) *parser {
+	return &parser{name: app.Name, levels: []level{{
+		flags: app.Flags, commands: app.Commands, args: app.ArgsUsage, group: app.Metadata[noActionKey] != nil,
+	}}}
 }
 
 func (p *parser) leaf() level { return p.levels[len(p.levels)-1] }

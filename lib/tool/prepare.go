@@ -51,7 +51,7 @@ func prepare(app *cli.App) error {
 	app.DisableSliceFlagSeparator = true
 	app.ExitErrHandler = func(*cli.Context, error) {}
 	app.OnUsageError = usageError
-	app.Commands = append(app.Commands, versionCommand(), completionCommand(), manCommand())
+	app.Commands = append(app.Commands, versionCommand(), completionCommand(app.Name), manCommand())
 	takeOver(app.Commands)
 	app.Flags = append(app.Flags, sharedFlags()...)
 	if app.Action == nil {
