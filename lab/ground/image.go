@@ -1,0 +1,87 @@
+package ground
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+)
+
+// Import makes an image of one layer out of a tar file.
+func Import(ctx context.Context, host, file, repo, tag string) error {
+	f, err := os.Open(file)
+	if err != nil {
+		return fmt.Errorf("import image: %w", err)
+	}
+	defer f.Close()
+	query := url.Values{"fromSrc": {"-"}, "repo": {repo}, "tag": {tag}}
+	if _, err := call(ctx, host, http.MethodPost, "/images/create?"+query.Encode(), f); err != nil {
+		return fmt.Errorf("import image %s:%s: %w", repo, tag, err)
+	}
+	return nil
+}
+
+// Build runs the engine's own builder on a tar stream that holds a Dockerfile.
+func Build(ctx context.Context, host, ref string, context io.Reader) error {
+	query := url.Values{"t": {ref}, "forcerm": {"1"}}
+	if _, err := call(ctx, host, http.MethodPost, "/build?"+query.Encode(), context); err != nil {
+		return fmt.Errorf("build image %s: %w", ref, err)
+	}
+	return nil
+}
+
+// HasImage says whether the engine holds an image.
+func HasImage(ctx context.Context, host, ref string) (bool, error) {
+	_, err := call(ctx, host, http.MethodGet, "/images/"+ref+"/json", nil)
+	if errors.Is(err, errNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+var errNotFound = errors.New("not found")
+
+// call reads the answer to its end: the engine says 200 first and reports a failure inside the stream.
+func call(ctx context.Context, host, method, path string, body io.Reader) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://engine"+path, body)
+	if err != nil {
+		return nil, err
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/x-tar")
+	}
+	res, err := client(host).Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(res.Body, 16<<20))
+	switch {
+	case err != nil:
+		return nil, err
+	case res.StatusCode == http.StatusNotFound:
+		return nil, fmt.Errorf("%w: %s", errNotFound, bytes.TrimSpace(text))
+	case res.StatusCode >= 300:
+		return nil, fmt.Errorf("%s: %s", res.Status, bytes.TrimSpace(text))
+	}
+	return text, streamError(text)
+}
+
+// streamError finds {"error": …} among the JSON documents of an answer; other answers have none.
+func streamError(text []byte) error {
+	dec := json.NewDecoder(bytes.NewReader(text))
+	for {
+		var line struct{ Error string }
+		if err := dec.Decode(&line); err != nil {
+			return nil
+		}
+		if line.Error != "" {
+			return errors.New(line.Error)
+		}
+	}
+}
