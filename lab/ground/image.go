@@ -10,27 +10,25 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strings"
 )
 
-// Import makes an image of one layer out of a tar file.
-func Import(ctx context.Context, host, file, repo, tag string) error {
+// ImportFile makes an image of one layer out of a tar file.
+func ImportFile(ctx context.Context, host, file, ref string) error {
 	f, err := os.Open(file)
 	if err != nil {
-		return fmt.Errorf("import image: %w", err)
+		return fmt.Errorf("import image %s: %w", ref, err)
 	}
 	defer f.Close()
-	query := url.Values{"fromSrc": {"-"}, "repo": {repo}, "tag": {tag}}
-	if _, err := call(ctx, host, http.MethodPost, "/images/create?"+query.Encode(), f); err != nil {
-		return fmt.Errorf("import image %s:%s: %w", repo, tag, err)
-	}
-	return nil
+	return Import(ctx, host, f, ref)
 }
 
-// Build runs the engine's own builder on a tar stream that holds a Dockerfile.
-func Build(ctx context.Context, host, ref string, context io.Reader) error {
-	query := url.Values{"t": {ref}, "forcerm": {"1"}}
-	if _, err := call(ctx, host, http.MethodPost, "/build?"+query.Encode(), context); err != nil {
-		return fmt.Errorf("build image %s: %w", ref, err)
+// Import makes an image of one layer out of a tar stream; changes are lines of a Dockerfile, e.g. "ENV A=b".
+func Import(ctx context.Context, host string, tar io.Reader, ref string, changes ...string) error {
+	repo, tag, _ := strings.Cut(ref, ":")
+	query := url.Values{"fromSrc": {"-"}, "repo": {repo}, "tag": {tag}, "changes": changes}
+	if _, err := call(ctx, host, http.MethodPost, "/images/create?"+query.Encode(), tar); err != nil {
+		return fmt.Errorf("import image %s: %w", ref, err)
 	}
 	return nil
 }

@@ -48,11 +48,8 @@ func Sweep(ctx context.Context, lab string, cookies ...string) (found []string, 
 func sweepPlace(ctx context.Context, p Place) error {
 	removeShimSockets(p)
 	for _, dir := range []string{p.Data(), p.Run()} {
-		if err := unmountBelow(dir); err != nil {
+		if err := RemoveFolder(dir); err != nil {
 			return err
-		}
-		if err := os.RemoveAll(dir); err != nil {
-			return fmt.Errorf("remove folder: %w", err)
 		}
 	}
 	// Removed only when empty, that is with the last lab.
@@ -167,6 +164,17 @@ func removeShimSockets(p Place) {
 			_ = os.Remove(strings.TrimPrefix(strings.TrimSpace(string(text)), "unix://"))
 		}
 	}
+}
+
+// RemoveFolder removes a folder and detaches what is mounted in it first.
+func RemoveFolder(dir string) error {
+	if err := unmountBelow(dir); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		return fmt.Errorf("remove folder: %w", err)
+	}
+	return nil
 }
 
 // unmountBelow detaches every mount at or below dir, the last one first, and

@@ -22,11 +22,10 @@ import (
 // ConsulVersion is what tools/consul/go.mod requires.
 const ConsulVersion = "1.22.5"
 
-// Base is the image that examples and tests build on.
-const (
-	BaseRepo = "svckit/base"
-	BaseTag  = "bookworm"
-)
+// BaseImage is the image that examples and tests build on.
+const BaseImage = "svckit/base:" + suite
+
+const suite = "bookworm"
 
 // baseRecipe makes the base image; the name of the cached file is its hash.
 // Python, gunicorn and uWSGI are for the examples, pip for generated Dockerfiles.
@@ -37,7 +36,7 @@ func baseRecipe() []string {
 		"--aptopt=Acquire::Languages \"none\"",
 		"--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*",
 		"--dpkgopt=path-exclude=/usr/share/locale/*", "--dpkgopt=path-exclude=/usr/share/info/*",
-		BaseTag,
+		suite,
 	}
 }
 

@@ -87,7 +87,7 @@ func run(ctx context.Context, say *setup.Teller, args []string) (int, error) {
 	say.Line("%s: starting a Docker engine of its own (usually 6 s)", place)
 	engine, err := ground.Start(ctx, place)
 	if err == nil {
-		err = ground.Import(ctx, engine.Host(), parts.Base, setup.BaseRepo, setup.BaseTag)
+		err = ground.ImportFile(ctx, engine.Host(), parts.Base, setup.BaseImage)
 	}
 	if err != nil {
 		return codeOf(err)
