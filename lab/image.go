@@ -2,11 +2,8 @@ package lab
 
 import (
 	"context"
-	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -18,7 +15,8 @@ import (
 // BaseImage is the image with Python, gunicorn and uWSGI that the test engine holds.
 const BaseImage = setup.BaseImage
 
-const goImage = "svckit/golang:bookworm"
+// GoImageName is the image that GoImage provides.
+const GoImageName = "svckit/golang:bookworm"
 
 // GoImage makes sure that the test engine holds an image with this machine's Go
 // toolchain, and returns its name. It stands in for golang:…-bookworm as the
@@ -39,26 +37,18 @@ func GoImage(t testing.TB) string {
 	if err := LoadGo(t.Context(), host); err != nil {
 		t.Fatal(err)
 	}
-	return goImage
+	return GoImageName
 }
 
 // LoadGo gives the engine at host the image of GoImage, unless it is there.
 func LoadGo(ctx context.Context, host string) error {
-	there, err := ground.HasImage(ctx, host, goImage)
+	there, err := ground.HasImage(ctx, host, GoImageName)
 	if there || err != nil {
 		return err
 	}
-	goroot, err := exec.CommandContext(ctx, "go", "env", "GOROOT").Output()
+	file, err := setup.GoImage(ctx, setup.NewTeller(os.Stderr))
 	if err != nil {
 		return err
 	}
-	parts, err := setup.Find()
-	if err != nil {
-		return err
-	}
-	r, w := io.Pipe()
-	defer r.Close()
-	go func() { w.CloseWithError(ground.GoImage(w, parts.Base, strings.TrimSpace(string(goroot)))) }()
-	return ground.Import(ctx, host, r, goImage,
-		"ENV PATH=/usr/local/go/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "ENV GOPATH=/go GOTOOLCHAIN=local GOPROXY=off")
+	return ground.Import(ctx, host, file, GoImageName, setup.GoEnv()...)
 }

@@ -13,21 +13,16 @@ import (
 	"strings"
 )
 
-// ImportFile makes an image of one layer out of a tar file.
-func ImportFile(ctx context.Context, host, file, ref string) error {
+// Import makes an image of one layer out of a tar file; changes are lines of a Dockerfile, e.g. "ENV A=b".
+func Import(ctx context.Context, host, file, ref string, changes ...string) error {
 	f, err := os.Open(file)
 	if err != nil {
 		return fmt.Errorf("import image %s: %w", ref, err)
 	}
 	defer f.Close()
-	return Import(ctx, host, f, ref)
-}
-
-// Import makes an image of one layer out of a tar stream; changes are lines of a Dockerfile, e.g. "ENV A=b".
-func Import(ctx context.Context, host string, tar io.Reader, ref string, changes ...string) error {
 	repo, tag, _ := strings.Cut(ref, ":")
 	query := url.Values{"fromSrc": {"-"}, "repo": {repo}, "tag": {tag}, "changes": changes}
-	if _, err := call(ctx, host, http.MethodPost, "/images/create?"+query.Encode(), tar); err != nil {
+	if _, err := call(ctx, host, http.MethodPost, "/images/create?"+query.Encode(), f); err != nil {
 		return fmt.Errorf("import image %s: %w", ref, err)
 	}
 	return nil

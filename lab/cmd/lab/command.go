@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"svckit/lab"
 	"svckit/lab/ground"
 	"svckit/lab/setup"
 	"svckit/lib/fault"
@@ -18,6 +19,7 @@ const usage = `usage:
   lab setup                                  install and build what the lab needs
   lab run [--name NAME] [--wait 30m] [--inside] -- COMMAND…
                                              run a command beside an engine of its own
+  lab load-go                                inside lab run: make an image with this machine's Go, print its name
   lab tools                                  build what make check needs and print the folder
   lab clean                                  remove what killed runs left behind
 `
@@ -34,6 +36,12 @@ func command(ctx context.Context, args []string) (int, error) {
 		return codeOf(setup.Run(ctx, say))
 	case "run":
 		return run(ctx, say, args[1:])
+	case "load-go":
+		err := lab.LoadGo(ctx, os.Getenv(ground.EngineVar))
+		if err == nil {
+			fmt.Println(lab.GoImageName)
+		}
+		return codeOf(err)
 	case "tools":
 		dir, err := setup.Tools(ctx, say)
 		if err == nil {
@@ -87,7 +95,7 @@ func run(ctx context.Context, say *setup.Teller, args []string) (int, error) {
 	say.Line("%s: starting a Docker engine of its own (usually 6 s)", place)
 	engine, err := ground.Start(ctx, place)
 	if err == nil {
-		err = ground.ImportFile(ctx, engine.Host(), parts.Base, setup.BaseImage)
+		err = ground.Import(ctx, engine.Host(), parts.Base, setup.BaseImage)
 	}
 	if err != nil {
 		return codeOf(err)
@@ -146,10 +154,10 @@ func clean(ctx context.Context, say *setup.Teller) error {
 	if err != nil {
 		return err
 	}
-	for _, lab := range labs {
-		lock, err := acquire(ctx, say, lab, "lab clean", 0)
+	for _, p := range labs {
+		lock, err := acquire(ctx, say, p, "lab clean", 0)
 		if errors.Is(err, ground.ErrHeld) {
-			say.Line("%s: in use, left alone", lab)
+			say.Line("%s: in use, left alone", p)
 			continue
 		}
 		if err != nil {
