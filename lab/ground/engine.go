@@ -117,8 +117,7 @@ func (e *Engine) Restart(ctx context.Context) error {
 func (e *Engine) Kill(ctx context.Context) error { return e.dockerd.stop(ctx, syscall.SIGKILL) }
 
 func (e *Engine) ping(ctx context.Context) error {
-	_, err := call(ctx, e.Host(), http.MethodGet, "/_ping", nil)
-	return err
+	return call(ctx, e.Host(), http.MethodGet, "/_ping", nil)
 }
 
 // daemon is one running background program and its log file.

@@ -22,7 +22,7 @@ func Import(ctx context.Context, host, file, ref string, changes ...string) erro
 	defer f.Close()
 	repo, tag, _ := strings.Cut(ref, ":")
 	query := url.Values{"fromSrc": {"-"}, "repo": {repo}, "tag": {tag}, "changes": changes}
-	if _, err := call(ctx, host, http.MethodPost, "/images/create?"+query.Encode(), f); err != nil {
+	if err := call(ctx, host, http.MethodPost, "/images/create?"+query.Encode(), f); err != nil {
 		return fmt.Errorf("import image %s: %w", ref, err)
 	}
 	return nil
@@ -30,7 +30,7 @@ func Import(ctx context.Context, host, file, ref string, changes ...string) erro
 
 // HasImage says whether the engine holds an image.
 func HasImage(ctx context.Context, host, ref string) (bool, error) {
-	_, err := call(ctx, host, http.MethodGet, "/images/"+ref+"/json", nil)
+	err := call(ctx, host, http.MethodGet, "/images/"+ref+"/json", nil)
 	if errors.Is(err, errNotFound) {
 		return false, nil
 	}
@@ -40,41 +40,38 @@ func HasImage(ctx context.Context, host, ref string) (bool, error) {
 var errNotFound = errors.New("not found")
 
 // call reads the answer to its end: the engine says 200 first and reports a failure inside the stream.
-func call(ctx context.Context, host, method, path string, body io.Reader) ([]byte, error) {
+func call(ctx context.Context, host, method, path string, body io.Reader) error {
 	req, err := http.NewRequestWithContext(ctx, method, "http://engine"+path, body)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if body != nil {
 		req.Header.Set("Content-Type", "application/x-tar")
 	}
 	res, err := client(host).Do(req)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer res.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(res.Body, 16<<20))
+	text, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
 	switch {
 	case err != nil:
-		return nil, err
+		return err
 	case res.StatusCode == http.StatusNotFound:
-		return nil, fmt.Errorf("%w: %s", errNotFound, bytes.TrimSpace(text))
+		return fmt.Errorf("%w: %s", errNotFound, bytes.TrimSpace(text))
 	case res.StatusCode >= 300:
-		return nil, fmt.Errorf("%s: %s", res.Status, bytes.TrimSpace(text))
+		return fmt.Errorf("%s: %s", res.Status, bytes.TrimSpace(text))
 	}
-	return text, streamError(text)
+	return streamError(text)
 }
 
-// streamError finds {"error": …} among the JSON documents of an answer; other answers have none.
+// streamError finds {"error": …} among the JSON documents of an answer; what is no JSON has none.
 func streamError(text []byte) error {
-	dec := json.NewDecoder(bytes.NewReader(text))
-	for {
-		var line struct{ Error string }
-		if err := dec.Decode(&line); err != nil {
-			return nil
-		}
+	var line struct{ Error string }
+	for dec := json.NewDecoder(bytes.NewReader(text)); dec.Decode(&line) == nil; {
 		if line.Error != "" {
 			return errors.New(line.Error)
 		}
 	}
+	return nil
 }

@@ -31,7 +31,7 @@ type Command struct {
 }
 
 // Run runs a command with the lab's variables and returns its exit code.
-// When ctx ends, the command is asked to stop (TERM) and after a grace of 15 s
+// When ctx ends, the command is asked to stop (TERM) and after a grace of 10 s
 // left to Sweep. The user's own Consul and Docker settings are taken out of its environment.
 func Run(ctx context.Context, p Place, cookie string, c Command) (int, error) {
 	args := c.Args
@@ -50,7 +50,7 @@ func Run(ctx context.Context, p Place, cookie string, c Command) (int, error) {
 	cmd.Env = append(cmd.Env, c.Env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	cmd.WaitDelay = 15 * time.Second
+	cmd.WaitDelay = 10 * time.Second
 	err := cmd.Run()
 	var exit *exec.ExitError
 	switch {

@@ -14,9 +14,6 @@ import (
 	"strings"
 )
 
-// goPackages are compiled into the image's build cache: what a small web program imports.
-var goPackages = []string{"net/http", "log/slog", "os/signal", "encoding/json", "flag", "testing"}
-
 // GoImage returns the tar file of an image: the base image with this machine's
 // Go toolchain and a warm build cache. It stands in for Docker Hub's golang
 // image where nothing can be pulled. Set GoEnv when importing it.
@@ -35,7 +32,8 @@ func GoImage(ctx context.Context, say *Teller) (string, error) {
 		file, "make an image with " + version, "1 min",
 		func(ctx context.Context, work, out string) error {
 			cache := filepath.Join(work, "cache")
-			cmd := exec.CommandContext(ctx, "go", append([]string{"build", "-trimpath"}, goPackages...)...)
+			// What a small web program imports goes into the build cache.
+			cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "net/http", "log/slog", "os/signal", "encoding/json", "flag", "testing")
 			cmd.Env = append(os.Environ(), "GOFLAGS=", "CGO_ENABLED=0", "GOCACHE="+cache, "GOTMPDIR="+work)
 			if err := runQuietly(cmd); err != nil {
 				return err

@@ -153,7 +153,7 @@ func makePart(ctx context.Context, cache string, p part) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(work)
+	defer func() { _ = os.RemoveAll(work) }() // what stays, the next setup clears
 	out := filepath.Join(work, "out", filepath.Base(p.file))
 	for _, dir := range []string{filepath.Dir(out), filepath.Dir(p.file)} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {

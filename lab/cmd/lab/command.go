@@ -60,7 +60,7 @@ func codeOf(err error) (int, error) {
 	case errors.Is(err, ground.ErrHeld):
 		return int(fault.Conflict), err
 	case errors.Is(err, context.Canceled):
-		return int(fault.Interrupted), err
+		return int(fault.Interrupted), errors.New("interrupted")
 	}
 	return int(fault.KindOf(err)), err
 }
