@@ -5,54 +5,71 @@ package lab
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"svckit/lab/ground"
+	"svckit/lab/setup"
 )
 
 // DockerHost returns the address of the engine that tests may use, and fails loudly without one.
 func DockerHost(t testing.TB) string {
 	t.Helper()
-	host := os.Getenv("SVCKIT_TEST_DOCKER")
+	host := os.Getenv(ground.EngineVar)
 	if host == "" {
 		t.Fatal("no test engine: run `make test`, or set SVCKIT_TEST_DOCKER to the socket of an engine that tests may use")
 	}
 	return host
 }
 
-// BaseImage is the image with Python, gunicorn and uWSGI that the test engine holds.
-const BaseImage = "svckit/base:bookworm"
-
 // Agent is one Consul agent in development mode.
 type Agent struct {
 	HTTP string // host:port of the API
 	DNS  string // host:port of DNS, UDP and TCP
 	Node string
-	args []string
-	cmd  *exec.Cmd
-	log  bytes.Buffer
+	// Client reaches the agent; it matters for an agent in another network.
+	Client *http.Client
+	argv   []string
+	cmd    *exec.Cmd
+	log    bytes.Buffer
 }
 
 // Consul starts an agent with ports of its own, waits until it can be written to, and kills it at the end of the test.
 // More arguments (e.g. "-hcl", "acl { … }") are passed on.
 func Consul(t testing.TB, args ...string) *Agent {
 	t.Helper()
-	ports := freePorts(t, 5)
+	return newAgent(t, nil, http.DefaultClient, args)
+}
+
+// ConsulIn starts an agent in the network of an engine of the test's own.
+func ConsulIn(t testing.TB, e *Engine, args ...string) *Agent {
+	t.Helper()
+	return newAgent(t, e.Prefix, e.Client(), args)
+}
+
+func newAgent(t testing.TB, prefix []string, client *http.Client, args []string) *Agent {
+	t.Helper()
+	ports := FreePorts(t, 5)
 	a := &Agent{
-		HTTP: fmt.Sprintf("127.0.0.1:%d", ports[0]), DNS: fmt.Sprintf("127.0.0.1:%d", ports[1]), Node: "node1",
-		args: append([]string{"agent", "-dev", "-node=node1", "-bind=127.0.0.1", "-client=127.0.0.1", "-log-level=warn",
+		HTTP: fmt.Sprintf("127.0.0.1:%d", ports[0]), DNS: fmt.Sprintf("127.0.0.1:%d", ports[1]), Node: "node1", Client: client,
+		argv: slices.Concat(prefix, []string{
+			consulBinary(t), "agent", "-dev", "-node=node1", "-bind=127.0.0.1", "-client=127.0.0.1", "-log-level=warn",
 			fmt.Sprintf("-http-port=%d", ports[0]), fmt.Sprintf("-dns-port=%d", ports[1]),
 			fmt.Sprintf("-serf-lan-port=%d", ports[2]), "-serf-wan-port=-1", fmt.Sprintf("-server-port=%d", ports[3]),
-			fmt.Sprintf("-grpc-port=%d", ports[4]), "-grpc-tls-port=-1", "-hcl", "connect { enabled = false }"}, args...),
+			fmt.Sprintf("-grpc-port=%d", ports[4]), "-grpc-tls-port=-1", "-hcl", "connect { enabled = false }",
+		}, args),
 	}
 	a.Start(t)
 	t.Cleanup(func() { a.Kill() })
@@ -63,7 +80,7 @@ func Consul(t testing.TB, args ...string) *Agent {
 func (a *Agent) Start(t testing.TB) {
 	t.Helper()
 	a.log.Reset()
-	a.cmd = exec.Command(consulBinary(t), a.args...)
+	a.cmd = exec.Command(a.argv[0], a.argv[1:]...)
 	a.cmd.Stdout, a.cmd.Stderr = &a.log, &a.log
 	a.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := a.cmd.Start(); err != nil {
@@ -93,7 +110,7 @@ func (a *Agent) writable() error {
 	if err != nil {
 		return err
 	}
-	res, err := http.DefaultClient.Do(req)
+	res, err := a.Client.Do(req)
 	if err != nil {
 		return err
 	}
@@ -102,18 +119,24 @@ func (a *Agent) writable() error {
 		return fmt.Errorf("write: %s", res.Status)
 	}
 	req, _ = http.NewRequest(http.MethodDelete, a.URL()+"/v1/kv/lab-ready", nil)
-	if res, err := http.DefaultClient.Do(req); err == nil {
+	if res, err := a.Client.Do(req); err == nil {
 		res.Body.Close()
 	}
 	// The node itself must be in the catalog before a service can be found.
-	res, err = http.Get(a.URL() + "/v1/catalog/nodes")
+	res, err = a.Client.Get(a.URL() + "/v1/catalog/nodes")
 	if err != nil {
 		return err
 	}
 	defer res.Body.Close()
 	var nodes []json.RawMessage
-	if err := json.NewDecoder(res.Body).Decode(&nodes); err != nil || res.StatusCode == http.StatusOK && len(nodes) == 0 {
-		return fmt.Errorf("no node in the catalog yet: %v", err)
+	if res.StatusCode != http.StatusOK { // 403 with ACLs, where a node may not be seen
+		return nil
+	}
+	if err := json.NewDecoder(res.Body).Decode(&nodes); err != nil {
+		return fmt.Errorf("read catalog: %w", err)
+	}
+	if len(nodes) == 0 {
+		return errors.New("no node in the catalog yet")
 	}
 	return nil
 }
@@ -121,23 +144,23 @@ func (a *Agent) writable() error {
 // Registry starts a registry without authentication in a folder of the test and returns host:port.
 func Registry(t testing.TB) string {
 	t.Helper()
-	bin, err := exec.LookPath("docker-registry")
+	parts, err := setup.Find()
 	if err != nil {
-		t.Fatal("no docker-registry on PATH: run `make setup`")
+		t.Fatal(err)
 	}
-	address := fmt.Sprintf("127.0.0.1:%d", freePorts(t, 1)[0])
+	address := fmt.Sprintf("127.0.0.1:%d", FreePorts(t, 1)[0])
 	dir := t.TempDir()
 	config := filepath.Join(dir, "config.yml")
 	text := fmt.Sprintf("version: 0.1\nlog: {level: error}\nstorage:\n  filesystem: {rootdirectory: %s}\n  delete: {enabled: true}\nhttp: {addr: %s}\n", filepath.Join(dir, "data"), address)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(bin, "serve", config)
+	cmd := exec.Command(parts.Registry, "serve", config)
 	var log bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &log, &log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
-		t.Fatalf("start registry: %v", err)
+		t.Fatalf("start registry: %v (run `make setup`)", err)
 	}
 	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
 	if err := poll(10*time.Second, func() error {
@@ -154,33 +177,37 @@ func Registry(t testing.TB) string {
 
 func consulBinary(t testing.TB) string {
 	t.Helper()
-	if bin := os.Getenv("SVCKIT_TEST_CONSUL"); bin != "" {
+	if bin := os.Getenv(ground.ConsulVar); bin != "" {
 		return bin
 	}
-	cache, err := os.UserCacheDir()
+	parts, err := setup.Find()
 	if err != nil {
 		t.Fatal(err)
 	}
-	bin := filepath.Join(cache, "svckit", "bin", "consul-1.22.5")
-	if _, err := os.Stat(bin); err != nil {
+	if _, err := os.Stat(parts.Consul); err != nil {
 		t.Fatalf("no Consul for tests: run `make setup` (%v)", err)
 	}
-	return bin
+	return parts.Consul
 }
 
-func freePorts(t testing.TB, n int) []int {
+// RunDir makes a folder on a tmpfs, as a node's /run is, and removes it after
+// the test with whatever the test has mounted in it.
+func RunDir(t testing.TB) string {
 	t.Helper()
-	ports := make([]int, n)
-	for i := range ports {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		ports[i] = l.Addr().(*net.TCPAddr).Port
+	dir, err := os.MkdirTemp(runRoot(), "run") //nolint:usetesting // t.TempDir is on disk
+	if err != nil {
+		t.Fatal(err)
 	}
-	return ports
+	t.Cleanup(func() {
+		if err := ground.RemoveFolder(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
 }
+
+// runRoot is the lab's tmpfs, or without a lab the one that every Linux has.
+func runRoot() string { return cmp.Or(os.Getenv(ground.RunVar), "/dev/shm") }
 
 func poll(limit time.Duration, f func() error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)

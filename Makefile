@@ -1,0 +1,59 @@
+# svckit. `make help` lists the targets.
+#
+# Tests, demo and benchmarks run in a lab: a Docker engine of their own in a
+# network namespace of its own. They need root (sudo make test) and touch
+# neither your Docker engine nor your ports.
+
+SHELL := /bin/bash
+GO    := $(or $(shell command -v go),/usr/local/go/bin/go)
+export PATH := $(dir $(GO)):$(PATH):/usr/sbin:/sbin
+LAB   := bin/lab
+# Another name lets two runs go on side by side: make test NAME=mine
+NAME  ?=
+PREFIX ?= /usr/local
+PROGRAMS = $(notdir $(wildcard cmd/*))
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test unit check docs bench build install clean lab-clean $(LAB)
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(LAB) ## install and build what tests and demo need (once: about 7 minutes)
+	@$(LAB) setup
+
+demo: setup build ## see svckit work: build, run, replace under load, roll back
+	@$(LAB) run --name $(or $(NAME),demo) --wait 30m -- ./lab/demo/run.sh
+
+test: setup ## every test, with real Consul, Docker and registry
+	@$(LAB) run --name $(or $(NAME),test) --wait 30m -- sh -c \
+		'go test -race -count=1 -tags real -timeout 25m -exec "$$SVCKIT_LAB_EXEC" ./...'
+
+unit: ## tests that need neither Docker nor Consul nor root
+	@go test -race ./...
+
+check: $(LAB) ## format, vet, lint, import arrows, generated docs
+	@tools/check.sh
+
+docs: build ## write man pages and shell completions into dist/
+	@tools/docs.sh dist
+
+bench: setup build ## compare with docker run and docker build, as ratios
+	@$(LAB) run --name $(or $(NAME),bench) --wait 30m -- ./bench/run.sh
+
+build: ## build the programs into bin/
+	@if [ -n "$(PROGRAMS)" ]; then CGO_ENABLED=0 go build -trimpath -o bin/ $(PROGRAMS:%=./cmd/%); fi
+
+install: docs ## install programs, man pages and completions below PREFIX (/usr/local)
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share
+	install -m 0755 $(PROGRAMS:%=bin/%) $(DESTDIR)$(PREFIX)/bin/
+	cp -R dist/share/. $(DESTDIR)$(PREFIX)/share/
+
+clean: ## remove what was built here; the cache in ~/.cache/svckit stays
+	rm -rf bin dist
+
+lab-clean: $(LAB) ## remove what killed runs of the lab left behind
+	@$(LAB) clean
+
+$(LAB):
+	@go build -o $(LAB) ./lab/cmd/lab

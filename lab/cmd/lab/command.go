@@ -1,0 +1,171 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"svckit/lab"
+	"svckit/lab/ground"
+	"svckit/lab/setup"
+	"svckit/lib/fault"
+)
+
+const usage = `usage:
+  lab setup                                  install and build what the lab needs
+  lab run [--name NAME] [--wait 30m] [--inside] -- COMMAND…
+                                             run a command beside an engine of its own
+  lab load-go                                inside lab run: make an image with this machine's Go, print its name
+  lab tools                                  build what make check needs and print the folder
+  lab clean                                  remove what killed runs left behind
+`
+
+// command runs one subcommand and returns the exit code.
+func command(ctx context.Context, args []string) (int, error) {
+	say := setup.NewTeller(os.Stderr)
+	name := ""
+	if len(args) > 0 {
+		name = args[0]
+	}
+	switch name {
+	case "setup":
+		return codeOf(setup.Run(ctx, say))
+	case "run":
+		return run(ctx, say, args[1:])
+	case "load-go":
+		err := lab.LoadGo(ctx, os.Getenv(ground.EngineVar))
+		if err == nil {
+			fmt.Println(lab.GoImageName)
+		}
+		return codeOf(err)
+	case "tools":
+		dir, err := setup.Tools(ctx, say)
+		if err == nil {
+			fmt.Println(dir)
+		}
+		return codeOf(err)
+	case "clean":
+		return codeOf(clean(ctx, say))
+	}
+	fmt.Fprint(os.Stderr, usage)
+	return int(fault.Usage), nil
+}
+
+func codeOf(err error) (int, error) {
+	switch {
+	case errors.Is(err, ground.ErrHeld):
+		return int(fault.Conflict), err
+	case errors.Is(err, context.Canceled):
+		return int(fault.Interrupted), errors.New("interrupted")
+	}
+	return int(fault.KindOf(err)), err
+}
+
+func run(ctx context.Context, say *setup.Teller, args []string) (int, error) {
+	flags := flag.NewFlagSet("lab run", flag.ContinueOnError)
+	name := flags.String("name", "lab", "name of the lab")
+	wait := flags.Duration("wait", 0, "how long to wait for a lab of that name to end")
+	inside := flags.Bool("inside", false, "run the command in the lab's network")
+	if err := flags.Parse(args); err != nil {
+		return int(fault.Usage), nil
+	}
+	place, err := ground.NewPlace(*name)
+	if err != nil || flags.NArg() == 0 || strings.Contains(*name, ".") {
+		fmt.Fprint(os.Stderr, usage)
+		return int(fault.Usage), err
+	}
+	parts, err := setup.Find()
+	if err == nil {
+		err = parts.Missing()
+	}
+	if err != nil {
+		return codeOf(err)
+	}
+	lock, err := acquire(ctx, say, place, strings.Join(flags.Args(), " "), *wait)
+	if err != nil {
+		return codeOf(err)
+	}
+	defer leave(say, place, lock)
+
+	start := time.Now()
+	say.Line("%s: starting a Docker engine of its own (usually 6 s)", place)
+	engine, err := ground.Start(ctx, place)
+	if err == nil {
+		err = ground.Import(ctx, engine.Host(), parts.Base, setup.BaseImage)
+	}
+	if err != nil {
+		return codeOf(err)
+	}
+	say.Line("%s: up in %s; from another terminal: docker -H %s ps", place, time.Since(start).Round(100*time.Millisecond), engine.Host())
+	code, err := ground.Run(ctx, place, lock.Cookie, ground.Command{Args: flags.Args(), Inside: *inside, Env: []string{
+		ground.ConsulVar + "=" + parts.Consul, ground.BaseVar + "=" + parts.Base,
+	}})
+	if ctx.Err() != nil {
+		return codeOf(ctx.Err())
+	}
+	return code, err
+}
+
+// acquire takes the lab's name and clears what a killed run of that name left.
+func acquire(ctx context.Context, say *setup.Teller, p ground.Place, command string, wait time.Duration) (*ground.Lock, error) {
+	if os.Geteuid() != 0 {
+		return nil, errors.New("a lab makes network namespaces and starts a Docker engine of its own, and that needs root: run the same command with sudo")
+	}
+	lock, err := ground.Acquire(ctx, p.String(), command, wait, func(h ground.Holder) {
+		say.Line("%s: waiting for process %d (%s) to end", p, h.PID, h.Command)
+	})
+	if err != nil {
+		return nil, err
+	}
+	var cookies []string
+	if lock.Before != nil {
+		cookies = append(cookies, lock.Before.Cookie)
+	}
+	found, err := ground.Sweep(ctx, p.String(), cookies...)
+	if len(found) > 0 {
+		say.Line("%s: cleared what an earlier run left: %s", p, strings.Join(found, ", "))
+	}
+	return lock, err
+}
+
+// leave removes the lab whatever has happened, also when ctx has ended or a panic passes through.
+func leave(say *setup.Teller, p ground.Place, lock *ground.Lock) {
+	start := time.Now()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if _, err := ground.Sweep(ctx, p.String(), lock.Cookie); err != nil {
+		say.Line("%s: %v; the next run will try again, or: lab clean", p, err)
+		return
+	}
+	if err := lock.Release(); err != nil {
+		say.Line("%s: %v", p, err)
+		return
+	}
+	say.Line("%s: gone in %s", p, time.Since(start).Round(100*time.Millisecond))
+}
+
+// clean sweeps every lab that nobody runs.
+func clean(ctx context.Context, say *setup.Teller) error {
+	labs, err := ground.Labs()
+	if err != nil {
+		return err
+	}
+	for _, p := range labs {
+		lock, err := acquire(ctx, say, p, "lab clean", 0)
+		if errors.Is(err, ground.ErrHeld) {
+			say.Line("%s: in use, left alone", p)
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if err := lock.Release(); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,112 @@
+package lab
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"svckit/lab/ground"
+	"svckit/lab/setup"
+)
+
+// Engine is a Docker engine of one test's own, in a network of its own: a second node.
+type Engine struct {
+	Host   string   // unix:// address of the engine; it works from every network
+	Prefix []string // runs a program in the engine's network: append the program and its arguments
+	engine *ground.Engine
+}
+
+// NewEngine starts an engine beside the shared one, for tests that restart or
+// kill the engine or need a second node. It holds BaseImage and is gone after the test. It takes some 6 s.
+func NewEngine(t testing.TB) *Engine {
+	t.Helper()
+	lab := os.Getenv(ground.NameVar)
+	if lab == "" {
+		t.Fatal("no lab: run `make test`, or bin/lab run -- go test -tags real …")
+	}
+	place, err := ground.NewPlace(lab + "." + strings.ToLower(rand.Text()[:8]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		if _, err := ground.Sweep(ctx, place.String()); err != nil {
+			t.Error(err)
+		}
+	})
+	engine, err := ground.Start(t.Context(), place)
+	if err != nil {
+		t.Fatal(err)
+	}
+	parts, err := setup.Find()
+	if err == nil {
+		err = ground.Import(t.Context(), place.Host(), parts.Base, BaseImage)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &Engine{Host: place.Host(), Prefix: place.Inside(), engine: engine}
+}
+
+// Restart stops the engine's daemon in order and starts it again; Restart after Kill brings it back.
+func (e *Engine) Restart(t testing.TB) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := e.engine.Restart(ctx); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Kill ends the engine's daemon as a crash would. Its containers run on.
+func (e *Engine) Kill(t testing.TB) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := e.engine.Kill(ctx); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Client speaks HTTP to addresses in the engine's network, such as 127.0.0.1 there.
+func (e *Engine) Client() *http.Client {
+	return &http.Client{Transport: &http.Transport{DialContext: e.Dial}}
+}
+
+// Dial connects to an IP address and port in the engine's network.
+func (e *Engine) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+	// A network belongs to a thread. The thread must go back and live on: the
+	// kernel ends children that were started by a thread when that thread ends.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	home, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		return nil, fmt.Errorf("enter network: %w", err)
+	}
+	defer home.Close()
+	there, err := os.Open(e.engine.Namespace())
+	if err != nil {
+		return nil, fmt.Errorf("enter network: %w", err)
+	}
+	defer there.Close()
+	if err := unix.Setns(int(there.Fd()), unix.CLONE_NEWNET); err != nil {
+		return nil, fmt.Errorf("enter network: %w", err)
+	}
+	defer func() {
+		if err := unix.Setns(int(home.Fd()), unix.CLONE_NEWNET); err != nil {
+			panic("lab: this thread is lost in another network: " + err.Error())
+		}
+	}()
+	var d net.Dialer
+	return d.DialContext(ctx, network, address)
+}

@@ -1,0 +1,74 @@
+package setup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+)
+
+// need is a program and the Debian package that brings it. Programs count, not
+// packages: an engine from Docker's own repository is as good as Debian's.
+type need struct{ program, pkg string }
+
+func needs() []need {
+	return []need{
+		{"git", "git"},
+		{"dockerd", "docker.io"},
+		{"containerd", "containerd"},
+		{"runc", "runc"},
+		{"ip", "iproute2"},
+		{"nsenter", "util-linux"},
+		{"iptables", "iptables"},
+		{"mmdebstrap", "mmdebstrap"},
+		{"gcc", "gcc"}, // the race detector
+		{"curl", "curl"},
+	}
+}
+
+// missingPackages asks look for each program and lists the packages to install, sorted.
+func missingPackages(look func(program string) bool) []string {
+	var pkgs []string
+	for _, n := range needs() {
+		if !look(n.program) {
+			pkgs = append(pkgs, n.pkg)
+		}
+	}
+	slices.Sort(pkgs)
+	return slices.Compact(pkgs)
+}
+
+func installPackages(ctx context.Context, say *Teller) error {
+	pkgs := missingPackages(func(program string) bool {
+		// Root's PATH may lack the sbin folders after `su`.
+		for _, dir := range append(strings.Split(os.Getenv("PATH"), ":"), "/usr/sbin", "/sbin") {
+			if info, err := os.Stat(dir + "/" + program); err == nil && !info.IsDir() {
+				return true
+			}
+		}
+		return false
+	})
+	if len(pkgs) == 0 {
+		return nil
+	}
+	list := strings.Join(pkgs, " ")
+	if _, err := exec.LookPath("apt-get"); err != nil {
+		return fmt.Errorf("install %s: this is not a Debian machine (no apt-get): install them by hand", list)
+	}
+	if os.Geteuid() != 0 {
+		return fmt.Errorf("install %s: needs root: run `sudo make setup`", list)
+	}
+	return say.Step(ctx, "install from Debian: "+list, "1 min", func() error {
+		for _, args := range [][]string{{"update"}, append([]string{"install", "--yes", "--no-install-recommends"}, pkgs...)} {
+			cmd := exec.CommandContext(ctx, "apt-get", append([]string{"-qq"}, args...)...)
+			cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
+			if err := runQuietly(cmd); err != nil {
+				return errors.Join(fmt.Errorf("install %s", list), err)
+			}
+		}
+		return nil
+	})
+}
