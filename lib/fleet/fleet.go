@@ -96,6 +96,7 @@ const (
 	MetaNode      = "node"
 	MetaZone      = "zone"
 	MetaContainer = "container" // the whole container id
+	MetaEngine    = "engine"    // ID of the container engine: two engines may share one agent
 	MetaCheck     = "check"     // the check as registered, to notice a difference
 )
 

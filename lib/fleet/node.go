@@ -14,6 +14,7 @@ var (
 
 // Engine says what container engine runs on this node.
 type Engine struct {
+	ID        string   // of this engine's data root
 	Version   string   // e.g. 20.10.24
 	API       string   // negotiated, e.g. 1.41
 	CPUs      int      //
