@@ -37,8 +37,9 @@ type Instance struct {
 	Address   string            // where it is reached from this node and others
 	Port      int               // 0: has none
 	CPU       float64           // cores it declared; 0: unlimited
-	Cores     []int             // cores it is bound to; nil: none
+	Cores     []int             // cores it is bound to, as its label lists them: exclusive ones first, then the fragment core; nil: none
 	Exclusive int               // how many of Cores are its own alone
+	Allowed   []int             // cores that the engine lets it run on now (its cpuset); nil: every core
 	Memory    int64             // bytes; 0: unlimited
 	Dir       string            // host folder with its rendered files and secrets; "" when it has none
 }
