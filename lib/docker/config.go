@@ -58,7 +58,7 @@ func validate(c fleet.Container) error {
 	}
 	for name := range c.Env {
 		if name == "" || strings.ContainsAny(name, "=,\x00") || strings.Contains(c.Env[name], "\x00") {
-			return fmt.Errorf("environment variable %q cannot be set", firstLine(name))
+			return fmt.Errorf("environment variable %q cannot be set", oneLine(name))
 		}
 	}
 	for _, m := range c.Mounts {

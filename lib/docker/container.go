@@ -25,7 +25,7 @@ const cleanupLimit = 20 * time.Second
 // then a container of that name may be there.
 func (e *Engine) Create(ctx context.Context, c fleet.Container) (string, error) {
 	if err := validate(c); err != nil {
-		return "", fault.New(fault.Invalid, "create container %s: %w", firstLine(c.Name), err)
+		return "", fault.New(fault.Invalid, "create container %s: %w", oneLine(c.Name), err)
 	}
 	logs, err := e.logConfig(ctx)
 	if err != nil {
@@ -43,7 +43,7 @@ func (e *Engine) Create(ctx context.Context, c fleet.Container) (string, error) 
 		return "", e.createError(c, err)
 	}
 	for _, w := range made.Warnings {
-		e.log.Warn("docker warns", "container", c.Name, "warning", firstLine(w))
+		e.log.Warn("docker warns", "container", c.Name, "warning", oneLine(w))
 	}
 	if err := e.link(ctx, made.ID, c); err != nil {
 		e.discard(ctx, made.ID)

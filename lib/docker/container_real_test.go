@@ -11,7 +11,7 @@ import (
 )
 
 func TestAContainerIsCreatedStartedStoppedAndRemoved(t *testing.T) {
-	e, name := engine(t)
+	e, name := testEngine(t)
 	id, err := e.Create(t.Context(), plain(name))
 	if err != nil {
 		t.Fatal(err)
@@ -57,10 +57,10 @@ func state(t *testing.T, e *Engine, id string) fleet.State {
 }
 
 func TestAContainerThatExitsAtOnceIsSeenWithItsCode(t *testing.T) {
-	e, name := engine(t)
+	e, name := testEngine(t)
 	began := time.Now()
-	id := run(t, e, plain(name, "sh", "-c", "exit 7"))
-	until(t, 2*time.Second, "exit seen", func() bool { return state(t, e, id) == fleet.Exited })
+	id := startNew(t, e, plain(name, "sh", "-c", "exit 7"))
+	eventually(t, 2*time.Second, "exit seen", func() bool { return state(t, e, id) == fleet.Exited })
 	in, err := e.Instance(t.Context(), id)
 	if err != nil || in.ExitCode != 7 {
 		t.Errorf("exit code %d, %v, want 7", in.ExitCode, err)

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -110,7 +111,7 @@ func unreachable(host string, cause error) error {
 		return fault.WithHint(fault.New(fault.Unreachable, "ping docker at %s: no answer in %s", host, pingLimit),
 			"the daemon hangs: see `journalctl -u docker`")
 	}
-	return fault.WithHint(fault.New(fault.Unreachable, "ping docker at %s: %s", host, firstLine(cause.Error())), "check DOCKER_HOST, and that the daemon runs")
+	return fault.WithHint(fault.New(fault.Unreachable, "ping docker at %s: %s", host, oneLine(cause.Error())), "check DOCKER_HOST, and that the daemon runs")
 }
 
 func socketError(path string, err error) error {
@@ -155,7 +156,7 @@ func engineOf(info system.Info, api string) fleet.Engine {
 			}
 		}
 	}
-	sortStrings(out.Insecure)
+	slices.Sort(out.Insecure)
 	for _, o := range info.SecurityOptions {
 		out.UserNS = out.UserNS || o == "name=userns"
 	}
@@ -168,6 +169,5 @@ func (e *Engine) wrap(err error, format string, args ...any) error {
 	if err == nil {
 		return nil
 	}
-	what := fmt.Sprintf(format, args...)
-	return mapError(err, what, e.api.DaemonHost())
+	return mapError(err, fmt.Sprintf(format, args...), e.api.DaemonHost())
 }

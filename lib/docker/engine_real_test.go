@@ -24,8 +24,8 @@ import (
 // serial makes names of containers different within one run.
 var serial atomic.Int64
 
-// engine connects to the test engine and, at the end, removes what the test made.
-func engine(t *testing.T) (*Engine, string) {
+// testEngine connects to the test engine and, at the end, removes what the test made.
+func testEngine(t *testing.T) (*Engine, string) {
 	t.Helper()
 	t.Setenv("DOCKER_HOST", lab.DockerHost(t))
 	e, err := Open(t.Context(), hclog.NewNullLogger())
@@ -65,7 +65,7 @@ func plain(name string, command ...string) fleet.Container {
 	}
 }
 
-func run(t *testing.T, e *Engine, c fleet.Container) string {
+func startNew(t *testing.T, e *Engine, c fleet.Container) string {
 	t.Helper()
 	id, err := e.Create(t.Context(), c)
 	if err != nil {
@@ -77,8 +77,8 @@ func run(t *testing.T, e *Engine, c fleet.Container) string {
 	return id
 }
 
-// shell runs a command in a running container and returns its output.
-func shell(t *testing.T, e *Engine, id, user string, command ...string) (string, int) {
+// execIn runs a command in a running container and returns its output.
+func execIn(t *testing.T, e *Engine, id, user string, command ...string) (string, int) {
 	t.Helper()
 	made, err := e.api.ContainerExecCreate(t.Context(), id, container.ExecOptions{Cmd: command, User: user, AttachStdout: true, AttachStderr: true, Tty: true})
 	if err != nil {
@@ -100,8 +100,8 @@ func shell(t *testing.T, e *Engine, id, user string, command ...string) (string,
 	return strings.ReplaceAll(strings.TrimSpace(string(text)), "\r\n", "\n"), done.ExitCode
 }
 
-// until polls f until it is true.
-func until(t *testing.T, limit time.Duration, what string, f func() bool) {
+// eventually polls f until it is true.
+func eventually(t *testing.T, limit time.Duration, what string, f func() bool) {
 	t.Helper()
 	deadline := time.Now().Add(limit)
 	for !f() {
@@ -112,8 +112,8 @@ func until(t *testing.T, limit time.Duration, what string, f func() bool) {
 	}
 }
 
-// host runs a command on this machine.
-func host(t *testing.T, command ...string) string {
+// onHost runs a command on this machine.
+func onHost(t *testing.T, command ...string) string {
 	t.Helper()
 	out, err := exec.Command(command[0], command[1:]...).CombinedOutput()
 	if err != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	cerrdefs "github.com/containerd/errdefs"
@@ -36,11 +35,11 @@ func mapError(err error, what, host string) error {
 // words is the engine's message in one bounded line, without its preamble.
 func words(err error) string {
 	text := strings.TrimPrefix(err.Error(), "Error response from daemon: ")
-	return firstLine(text)
+	return oneLine(text)
 }
 
-// firstLine joins the lines of a message and bounds it.
-func firstLine(text string) string {
+// oneLine joins the lines of a text from outside and bounds it.
+func oneLine(text string) string {
 	text = strings.Join(strings.Fields(clean(text)), " ")
 	if len(text) > maxMessage {
 		text = strings.ToValidUTF8(text[:maxMessage], "") + "…"
@@ -68,4 +67,3 @@ func portTaken(err error) bool {
 	return strings.Contains(text, "port is already allocated") || strings.Contains(text, "address already in use")
 }
 
-func sortStrings(list []string) { slices.Sort(list) }
