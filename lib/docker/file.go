@@ -3,6 +3,7 @@ package docker
 import (
 	"archive/tar"
 	"context"
+	"fmt"
 	"io"
 	"io/fs"
 
@@ -27,7 +28,7 @@ func (e *Engine) ReadFile(ctx context.Context, id, path string, limit int64) ([]
 	defer stream.Close()
 	text, err := onlyFile(stream, stat, limit)
 	if err != nil {
-		return nil, fault.New(fault.KindOf(err), "read %s of container %s: %w", oneLine(path), short(id), err)
+		return nil, fmt.Errorf("read %s of container %s: %w", oneLine(path), short(id), err)
 	}
 	return text, nil
 }
