@@ -42,6 +42,12 @@ type Instance struct {
 	Allowed   []int             // cores that the engine lets it run on now (its cpuset); nil: every core
 	Memory    int64             // bytes; 0: unlimited
 	Dir       string            // host folder with its rendered files and secrets; "" when it has none
+
+	Prefix     string   // SVC_PREFIX of the run that made it
+	Network    string   // bridge | host | name of a Docker network
+	Restart    string   // restart policy
+	StopSignal string   // as configured; "" is a trap: see docker.Engine.Signal
+	Bad        []string // labels that made no sense, each with a reason; their fields are empty
 }
 
 // Short returns the first 8 digits of the container id, as used in a registration's ID.

@@ -9,6 +9,7 @@ import (
 var (
 	ErrNotFound  = errors.New("not found")
 	ErrPortTaken = errors.New("port is already allocated")
+	ErrNameTaken = errors.New("name is already in use")
 	ErrConflict  = errors.New("changed by someone else")
 )
 
