@@ -131,9 +131,9 @@ func (t *Tree) walk(ctx context.Context, patterns []string) error {
 	if err != nil {
 		return fault.New(fault.Invalid, "read .dockerignore: %w", err)
 	}
-	return filtered.Walk(ctx, "/", func(path string, _ fs.DirEntry, err error) error {
+	err = filtered.Walk(ctx, "/", func(path string, _ fs.DirEntry, err error) error {
 		if err != nil {
-			return readError(path, err)
+			return err
 		}
 		e, err := t.look(path)
 		if err != nil {
@@ -145,6 +145,10 @@ func (t *Tree) walk(ctx context.Context, patterns []string) error {
 		t.entries = append(t.entries, e)
 		return nil
 	})
+	if pe, ok := errors.AsType[*fs.PathError](err); ok && fault.KindOf(err) == fault.Failed { // a folder that cannot be listed
+		return readError(strings.TrimPrefix(pe.Path, t.dir+"/"), err)
+	}
+	return err
 }
 
 // look takes down one path, without following a link.

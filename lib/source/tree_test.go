@@ -269,6 +269,7 @@ func TestAnUnreadableFileIsNamedUnlessItIsIgnored(t *testing.T) {
 	for _, kind := range []string{"file", "folder"} {
 		t.Run(kind, func(t *testing.T) {
 			dir := folder(t, map[string]string{"Dockerfile": "d", "hidden/x": ""})
+			must(t, os.Chmod(filepath.Dir(dir), 0o755)) // t.TempDir's own parent is closed to others
 			hidden := filepath.Join(dir, "hidden")
 			if kind == "file" {
 				hidden = filepath.Join(hidden, "x")
