@@ -16,6 +16,7 @@ import (
 	"github.com/moby/buildkit/identity"
 
 	"svckit/lib/fault"
+	"svckit/lib/fleet"
 )
 
 // BuildRequest is what one image is built from.
@@ -28,8 +29,9 @@ type BuildRequest struct {
 	Secrets    map[string][]byte // build secrets by id; each at most 500 KB
 	NoCache    bool              // run every step again
 	Pull       bool              // ask the registry for a newer base image
-	Out        io.Writer         // progress; nil: none
-	Terminal   bool              // Out is a terminal: draw, and redraw
+	Out        io.Writer         // a line for each step that ended; nil: none
+	Every      bool              // also a line for each that starts, and for all that they say
+	Progress   fleet.Progress    // what runs now, and how many bytes of it; may be nil
 }
 
 // Build builds one image with BuildKit and returns its id (sha256:…). A step that fails
@@ -54,17 +56,16 @@ func (e *Engine) Build(ctx context.Context, r BuildRequest) (imageID string, err
 	}
 	defer res.Body.Close()
 	record := newBuildLog()
-	show := newBuildShow(r.Out, r.Terminal)
+	show := newBuildShow(r)
 	imageID, err = readBuild(res.Body, func(raw []byte) error {
 		status, err := decodeTrace(raw)
 		if err != nil {
 			return err
 		}
 		record.update(status)
-		show.update(ctx, status)
+		show.update(status)
 		return nil
 	})
-	show.close()
 	if err == nil && imageID == "" {
 		err = errors.New("the engine named no image at the end")
 	}

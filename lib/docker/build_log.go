@@ -53,7 +53,7 @@ func newBuildLog() *buildLog { return &buildLog{steps: map[digest.Digest]*buildS
 func (l *buildLog) update(s *buildkit.SolveStatus) {
 	for _, v := range s.Vertexes {
 		step := l.step(v.Digest)
-		step.name, step.started, step.completed = v.Name, v.Started, v.Completed
+		step.name, step.started, step.completed = stepName(v.Name), v.Started, v.Completed
 		step.cached = step.cached || v.Cached
 		if v.Error != "" {
 			step.err = v.Error

@@ -1,7 +1,6 @@
 package docker
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"regexp"
@@ -9,98 +8,106 @@ import (
 	"time"
 
 	buildkit "github.com/moby/buildkit/client"
-	"github.com/moby/buildkit/util/progress/progressui"
 	"github.com/opencontainers/go-digest"
+
+	"svckit/lib/fleet"
 )
 
 // escape is a terminal's control sequence (ECMA-48 CSI and OSC).
 var escape = regexp.MustCompile("\x1b(\\[[0-?]*[ -/]*[@-~]|\\][^\x07\x1b]*(\x07|\x1b\\\\)?|[@-Z\\\\-_])")
 
-// buildShow draws the progress of a build: on a terminal as Docker's own client does,
-// elsewhere one plain line when a step starts, one for each line it says, one when it ends.
+// buildShow tells the progress of a build: one line when a step ends and, with every,
+// also one when it starts and one for each line that it says. What runs now goes to progress.
 type buildShow struct {
-	out    io.Writer
-	shown  map[digest.Digest]*shownStep
-	screen chan *buildkit.SolveStatus // nil: plain
-	drawn  chan struct{}
+	out      io.Writer
+	every    bool
+	progress fleet.Progress
+	shown    map[digest.Digest]*shownStep
 }
 
 type shownStep struct {
 	name           string
 	started, ended bool
 	tail           tail
+	amounts        map[string]progressDetail // of a pull or an upload, by part
 }
 
-func newBuildShow(out io.Writer, terminal bool) *buildShow {
-	s := &buildShow{out: out, shown: map[digest.Digest]*shownStep{}}
-	if out == nil || !terminal {
-		return s
+func newBuildShow(r BuildRequest) *buildShow {
+	s := &buildShow{out: r.Out, every: r.Every, progress: r.Progress, shown: map[digest.Digest]*shownStep{}}
+	if s.out == nil {
+		s.out = io.Discard
 	}
-	display, err := progressui.NewDisplay(out, progressui.TtyMode)
-	if err != nil { // not a terminal after all
-		return s
-	}
-	s.screen, s.drawn = make(chan *buildkit.SolveStatus, 64), make(chan struct{})
-	go func() {
-		defer close(s.drawn)
-		// The channel is closed at the end of every build, so the drawing needs no other end.
-		_, _ = display.UpdateFrom(context.Background(), s.screen)
-	}()
 	return s
 }
 
-func (s *buildShow) update(ctx context.Context, status *buildkit.SolveStatus) {
-	switch {
-	case s.out == nil:
-	case s.screen != nil:
-		select {
-		case s.screen <- status:
-		case <-ctx.Done():
-		}
-	default:
-		s.plain(status)
-	}
-}
-
-// close waits for the last drawing.
-func (s *buildShow) close() {
-	if s.screen != nil {
-		close(s.screen)
-		<-s.drawn
-	}
-}
-
-func (s *buildShow) plain(status *buildkit.SolveStatus) {
+func (s *buildShow) update(status *buildkit.SolveStatus) {
 	for _, v := range status.Vertexes {
-		step := s.step(v.Digest)
-		step.name = v.Name
-		if strings.HasPrefix(v.Name, "[internal]") && v.Error == "" {
-			continue
-		}
-		if v.Started != nil && !step.started && !v.Cached {
-			step.started = true
-			fmt.Fprintf(s.out, "build: %s\n", v.Name)
-		}
-		if v.Completed != nil && !step.ended {
-			step.ended = true
-			fmt.Fprintf(s.out, "build: %s: %s\n", v.Name, ending(v))
-		}
+		s.vertex(v)
+	}
+	for _, a := range status.Statuses {
+		step := s.step(a.Vertex)
+		step.amounts[a.ID] = progressDetail{Current: a.Current, Total: a.Total}
+		s.report(step, "")
 	}
 	for _, log := range status.Logs {
 		step := s.step(log.Vertex)
 		for _, line := range step.tail.add(log.Data) {
-			fmt.Fprintf(s.out, "build: %s | %s\n", shortName(step.name), line)
+			if s.every {
+				fmt.Fprintf(s.out, "build: %s | %s\n", shortName(step.name), line)
+			}
+			s.report(step, line)
 		}
 	}
+}
+
+func (s *buildShow) vertex(v *buildkit.Vertex) {
+	step := s.step(v.Digest)
+	step.name = stepName(v.Name)
+	if v.Started != nil && !step.started && !v.Cached {
+		step.started = true
+		s.report(step, "")
+		if s.every && !internal(v) {
+			fmt.Fprintf(s.out, "build: %s\n", step.name)
+		}
+	}
+	if v.Completed != nil && !step.ended && !internal(v) {
+		step.ended = true
+		fmt.Fprintf(s.out, "build: %s: %s\n", step.name, ending(v))
+	}
+}
+
+func (s *buildShow) report(step *shownStep, line string) {
+	what := step.name
+	if line != "" {
+		what = shortName(step.name) + " " + line
+	}
+	var done, total int64
+	for _, a := range step.amounts {
+		done, total = done+a.Current, total+a.Total
+	}
+	s.progress.Report(what, done, total)
 }
 
 func (s *buildShow) step(d digest.Digest) *shownStep {
 	step, ok := s.shown[d]
 	if !ok {
-		step = &shownStep{}
+		step = &shownStep{amounts: map[string]progressDetail{}}
 		s.shown[d] = step
 	}
 	return step
+}
+
+// internal steps are BuildKit's own and say nothing to a user unless they fail.
+func internal(v *buildkit.Vertex) bool {
+	return v.Error == "" && strings.HasPrefix(v.Name, "[internal]")
+}
+
+// stepName names the one step whose own name says nothing: the unpacking of our context.
+func stepName(name string) string {
+	if name == "copy /context /" {
+		return "read build context"
+	}
+	return name
 }
 
 func ending(v *buildkit.Vertex) string {
