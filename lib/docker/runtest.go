@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/client"
 	"github.com/docker/docker/pkg/stdcopy"
 
 	"svckit/lib/fault"
@@ -119,6 +120,8 @@ func testError(ctx context.Context, r TestRequest, err error, last []string) err
 			Hint: "--test-timeout gives it longer", Detail: last}
 	case ctx.Err() != nil:
 		return fmt.Errorf("%s: %w", what, context.Cause(ctx))
+	case client.IsErrConnectionFailed(err):
+		return fault.New(fault.Unreachable, "%s: %w", what, err)
 	case containsAny(err.Error(), "executable file not found", "no such file or directory"):
 		return &fault.Error{Kind: fault.Failed, Msg: what, Err: fmt.Errorf("the image has no %s", r.Command[0]),
 			Hint: "build.test in app.yaml runs inside the built image: it must hold the program"}
