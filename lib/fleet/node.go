@@ -64,6 +64,7 @@ type Holder struct {
 	PID     int       `json:"pid"`     //
 	Started string    `json:"started"` // start time of the process in the kernel's clock ticks: pids are used again
 	Boot    string    `json:"boot"`    // boot id of the machine
+	Space   string    `json:"space"`   // pid namespace of the process: in another one its pid means nothing
 	Command string    `json:"command"` // e.g. "svc-run up shortener/web"
 	Since   time.Time `json:"since"`
 }
