@@ -40,4 +40,3 @@ func registryAuth(ref string) (string, error) {
 		IdentityToken: found.IdentityToken, RegistryToken: found.RegistryToken,
 	})
 }
-

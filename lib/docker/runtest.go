@@ -2,10 +2,10 @@ package docker
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"sync"
 	"time"
@@ -25,17 +25,17 @@ type TestRequest struct {
 	Command []string      // argv; replaces the image's entrypoint and command
 	Limit   time.Duration // after it the test is killed
 	Out     io.Writer     // its output, as it comes; nil: none
-}
 
-// LabelOwner says which process a test container belongs to.
-const LabelOwner = "svckit.owner"
+	Owner fleet.Holder            // the process that runs the test
+	Alive func(fleet.Holder) bool // false only for an owner that is certainly dead
+}
 
 // RunTest runs a command in a new container of an image and returns how long it took.
 // An exit code other than 0 gives a fault.Failed with the last lines as detail, the end
 // of the time limit a fault.Timeout. The container is removed in every case; one that a
 // killed process left behind is removed by a later call.
 func (e *Engine) RunTest(ctx context.Context, r TestRequest) (took time.Duration, err error) {
-	e.sweepTests(ctx, time.Now())
+	e.sweepTests(ctx, time.Now(), r.Alive)
 	limited, cancel := context.WithTimeoutCause(ctx, r.Limit, errTestTooLong)
 	defer cancel()
 	id, err := e.createTest(limited, r)
@@ -60,11 +60,13 @@ var errTestTooLong = errors.New("took too long")
 
 func (e *Engine) createTest(ctx context.Context, r TestRequest) (string, error) {
 	yes := true
+	owner, err := json.Marshal(r.Owner)
+	if err != nil {
+		return "", err
+	}
 	created, err := e.api.ContainerCreate(ctx, &container.Config{
 		Image: r.Image, Entrypoint: r.Command[:1], Cmd: r.Command[1:],
-		Labels: map[string]string{
-			fleet.LabelKind: "test", fleet.LabelApp: r.App, LabelOwner: thisOwner(os.Getpid()).String(),
-		},
+		Labels: map[string]string{fleet.LabelKind: "test", fleet.LabelApp: r.App, LabelOwner: string(owner)},
 	}, &container.HostConfig{
 		Init: &yes, RestartPolicy: container.RestartPolicy{Name: container.RestartPolicyDisabled},
 	}, nil, nil, "")
