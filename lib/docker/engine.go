@@ -32,6 +32,18 @@ func Open(ctx context.Context, log hclog.Logger) (*Engine, error) {
 // Close ends the connection.
 func (e *Engine) Close() error { return e.api.Close() }
 
+// Image reads the config of a local image.
+func (e *Engine) Image(ctx context.Context, ref string) (fleet.Image, error) {
+	raw, err := e.api.ImageInspect(ctx, ref)
+	if client.IsErrNotFound(err) {
+		return fleet.Image{}, fault.New(fault.NotFound, "inspect image %s: %w", ref, fleet.ErrNotFound)
+	}
+	if err != nil {
+		return fleet.Image{}, err
+	}
+	return fleet.Image{ID: raw.ID, Digests: raw.RepoDigests}, nil
+}
+
 // Info says what engine this is.
 func (e *Engine) Info(ctx context.Context) (fleet.Engine, error) {
 	info, err := e.api.Info(ctx)
