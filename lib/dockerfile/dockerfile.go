@@ -21,6 +21,7 @@ import (
 // Facts are what a Dockerfile depends on besides the runtime.
 type Facts struct {
 	Requirements bool     // python: requirements.txt names at least one package
+	Others       bool     // python: requirements.txt refers to other files (-r, -c, -e, ./pkg)
 	Package      bool     // node: there is a package.json
 	Lock         bool     // node: package-lock.json or npm-shrinkwrap.json; ruby: Gemfile.lock
 	Gemfile      bool     // ruby
@@ -43,30 +44,36 @@ func Look(dir fs.FS, app string) Facts {
 		return err == nil
 	}
 	f := Facts{
-		Requirements: namesPackages(dir, "requirements.txt"),
-		Package:      has("package.json"),
-		Lock:         has("package-lock.json") || has("npm-shrinkwrap.json") || has("Gemfile.lock"),
-		Gemfile:      has("Gemfile"),
-		Module:       has("go.mod"), Sum: has("go.sum"), Vendor: has("vendor/modules.txt"),
+		Package: has("package.json"),
+		Lock:    has("package-lock.json") || has("npm-shrinkwrap.json") || has("Gemfile.lock"),
+		Gemfile: has("Gemfile"),
+		Module:  has("go.mod"), Sum: has("go.sum"), Vendor: has("vendor/modules.txt"),
 		Public: has("public"),
 	}
+	f.Requirements, f.Others = requirements(dir)
 	f.Main, f.Mains = mainPackage(dir, app)
 	return f
 }
 
-// namesPackages reports whether a requirements file holds more than blanks and comments.
-func namesPackages(dir fs.FS, name string) bool {
-	text, err := fs.ReadFile(dir, name)
+// requirements reads requirements.txt: whether it holds more than blanks and comments, and
+// whether it refers to other files.
+func requirements(dir fs.FS) (some, others bool) {
+	text, err := fs.ReadFile(dir, "requirements.txt")
 	if err != nil {
-		return false
+		return false, false
 	}
 	for line := range strings.Lines(string(text)) {
 		line = strings.TrimSpace(line)
-		if line != "" && !strings.HasPrefix(line, "#") {
-			return true
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
 		}
+		some = true
+		for _, sign := range []string{"-r", "--requirement", "-c", "--constraint", "-e", "--editable", ".", "/", "file:"} {
+			others = others || strings.HasPrefix(line, sign)
+		}
+		others = others || strings.Contains(line, "file:") || strings.Contains(line, "@ .")
 	}
-	return false
+	return some, others
 }
 
 // mainPackage chooses the Go package to build: the module's root when it is a command,

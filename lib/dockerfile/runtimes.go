@@ -19,9 +19,11 @@ func python(f Facts) string {
 		when(f.Requirements, "# A package mirror: --build-arg PIP_INDEX_URL=https://…"),
 		when(f.Requirements, "ARG PIP_INDEX_URL"),
 		when(f.Requirements, "ARG PIP_TRUSTED_HOST"),
-		when(f.Requirements, "COPY requirements.txt ./"),
+		when(f.Requirements && !f.Others, "COPY requirements.txt ./"),
+		when(f.Requirements && f.Others, "# requirements.txt names other files of the folder, so all of them come first."),
+		when(f.Requirements && f.Others, "COPY . ."),
 		when(f.Requirements, `RUN ["pip", "install", "--no-cache-dir", "--no-input", "--disable-pip-version-check", "-r", "requirements.txt"]`),
-		"COPY . .",
+		when(!f.Requirements || !f.Others, "COPY . ."),
 		"USER "+user,
 	)
 }
@@ -54,8 +56,8 @@ func golang(f Facts) (string, error) {
 		when(!f.Vendor && f.Sum, `RUN ["go", "mod", "download"]`),
 		"COPY . .",
 		// timetzdata: an empty image has no time zones. Without -buildvcs=false a build would ask for git.
-		"ENV CGO_ENABLED=0",
-		fmt.Sprintf(`RUN ["go", "build", "-trimpath", "-buildvcs=false", "-tags", "timetzdata", "-ldflags", "-s -w", "-o", "/out/app", "%s"]`, f.Main),
+		"ENV CGO_ENABLED=0 GOCACHE=/cache/go-build",
+		fmt.Sprintf(`RUN --mount=type=cache,target=/cache/go-build ["go", "build", "-trimpath", "-buildvcs=false", "-tags", "timetzdata", "-ldflags", "-s -w", "-o", "/out/app", "%s"]`, f.Main),
 		"",
 		"FROM scratch",
 		"# The bracket makes it a pattern: a base without certificates is no error.",
@@ -101,7 +103,7 @@ func ruby(f Facts) (string, error) {
 	}
 	return text(
 		head(spec.Ruby),
-		"ARG BASE=ruby:3.3-slim",
+		"ARG BASE=ruby:3.3", // not slim: many gems compile
 		"FROM ${BASE}",
 		"ENV BUNDLE_WITHOUT=development:test",
 		frozen,
