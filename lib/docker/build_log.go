@@ -14,7 +14,7 @@ import (
 
 const (
 	lastLines  = 30      // of a failing step or test
-	maxLine    = 2000    // bytes of a line that is kept
+	maxLogLine    = 2000    // bytes of a line that is kept
 	maxPartial = 1 << 16 // bytes of a line without an end
 )
 
@@ -137,7 +137,7 @@ func (t *tail) lines() []string {
 }
 
 // cleanLine makes one line fit to be shown: what a progress bar overwrote and what
-// steers a terminal goes, and so does all beyond maxLine bytes.
+// steers a terminal goes, and so does all beyond maxLogLine bytes.
 func cleanLine(line []byte) string {
 	text := strings.TrimRight(string(line), "\r")
 	if i := strings.LastIndexByte(text, '\r'); i >= 0 {
@@ -149,8 +149,8 @@ func cleanLine(line []byte) string {
 		}
 		return r
 	}, strings.ToValidUTF8(escape.ReplaceAllString(text, ""), "�"))
-	if len(text) > maxLine {
-		text = strings.ToValidUTF8(text[:maxLine], "") + "…"
+	if len(text) > maxLogLine {
+		text = strings.ToValidUTF8(text[:maxLogLine], "") + "…"
 	}
 	return text
 }
