@@ -32,10 +32,15 @@ func DockerHost(t testing.TB) string {
 // BaseImage is the image with Python, gunicorn and uWSGI that the test engine holds.
 const BaseImage = "svckit/base:bookworm"
 
+// RootToken is the token that the harness itself uses. A test with ACLs starts the agent with
+// `acl { enabled = true, default_policy = "deny", tokens { initial_management = "<RootToken>" } }`.
+const RootToken = "5f5e1f3c-0000-4000-8000-0000000000aa"
+
 // Agent is one Consul agent in development mode.
 type Agent struct {
 	HTTP string // host:port of the API
 	DNS  string // host:port of DNS, UDP and TCP
+	Serf string // host:port of gossip, for -retry-join of another agent
 	Node string
 	args []string
 	cmd  *exec.Cmd
@@ -48,7 +53,8 @@ func Consul(t testing.TB, args ...string) *Agent {
 	t.Helper()
 	ports := freePorts(t, 5)
 	a := &Agent{
-		HTTP: fmt.Sprintf("127.0.0.1:%d", ports[0]), DNS: fmt.Sprintf("127.0.0.1:%d", ports[1]), Node: "node1",
+		HTTP: fmt.Sprintf("127.0.0.1:%d", ports[0]), DNS: fmt.Sprintf("127.0.0.1:%d", ports[1]),
+		Serf: fmt.Sprintf("127.0.0.1:%d", ports[2]), Node: "node1",
 		args: append([]string{"agent", "-dev", "-node=node1", "-bind=127.0.0.1", "-client=127.0.0.1", "-log-level=warn",
 			fmt.Sprintf("-http-port=%d", ports[0]), fmt.Sprintf("-dns-port=%d", ports[1]),
 			fmt.Sprintf("-serf-lan-port=%d", ports[2]), "-serf-wan-port=-1", fmt.Sprintf("-server-port=%d", ports[3]),
@@ -93,6 +99,7 @@ func (a *Agent) writable() error {
 	if err != nil {
 		return err
 	}
+	req.Header.Set("X-Consul-Token", RootToken) // ignored without ACLs
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return err
@@ -102,12 +109,14 @@ func (a *Agent) writable() error {
 		return fmt.Errorf("write: %s", res.Status)
 	}
 	req, _ = http.NewRequest(http.MethodDelete, a.URL()+"/v1/kv/lab-ready", nil)
+	req.Header.Set("X-Consul-Token", RootToken)
 	if res, err := http.DefaultClient.Do(req); err == nil {
 		res.Body.Close()
 	}
 	// The node itself must be in the catalog before a service can be found.
-	res, err = http.Get(a.URL() + "/v1/catalog/nodes")
-	if err != nil {
+	req, _ = http.NewRequest(http.MethodGet, a.URL()+"/v1/catalog/nodes", nil)
+	req.Header.Set("X-Consul-Token", RootToken)
+	if res, err = http.DefaultClient.Do(req); err != nil {
 		return err
 	}
 	defer res.Body.Close()
