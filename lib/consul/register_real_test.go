@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"reflect"
 	"strings"
 	"sync/atomic"
@@ -308,12 +307,7 @@ func awaitEnds(t *testing.T, c *Client) {
 }
 
 func TestARegistrationSurvivesARestartOfTheAgent(t *testing.T) {
-	dir, err := os.MkdirTemp("", "svckit-consul-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	a := lab.Consul(t, "-data-dir="+dir)
+	a := lab.Consul(t, "-data-dir="+t.TempDir())
 	c := connect(t, a, "svc", "")
 	ctx := within(t, 30*time.Second)
 	r := instance("shop-web-node1-00000001", ttl(time.Minute))
