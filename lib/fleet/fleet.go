@@ -37,10 +37,17 @@ type Instance struct {
 	Address   string            // where it is reached from this node and others
 	Port      int               // 0: has none
 	CPU       float64           // cores it declared; 0: unlimited
-	Cores     []int             // cores it is bound to; nil: none
+	Cores     []int             // cores it is bound to, as its label lists them: exclusive ones first, then the fragment core; nil: none
 	Exclusive int               // how many of Cores are its own alone
+	Allowed   []int             // cores that the engine lets it run on now (its cpuset); nil: every core
 	Memory    int64             // bytes; 0: unlimited
 	Dir       string            // host folder with its rendered files and secrets; "" when it has none
+
+	Prefix     string   // SVC_PREFIX of the run that made it
+	Network    string   // bridge | host | name of a Docker network
+	Restart    string   // restart policy
+	StopSignal string   // as configured; "" is a trap: see docker.Engine.Signal
+	Bad        []string // labels that made no sense, each with a reason; their fields are empty
 }
 
 // Short returns the first 8 digits of the container id, as used in a registration's ID.
@@ -96,6 +103,7 @@ const (
 	MetaNode      = "node"
 	MetaZone      = "zone"
 	MetaContainer = "container" // the whole container id
+	MetaEngine    = "engine"    // ID of the container engine: two engines may share one agent
 	MetaCheck     = "check"     // the check as registered, to notice a difference
 )
 

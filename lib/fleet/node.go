@@ -9,11 +9,13 @@ import (
 var (
 	ErrNotFound  = errors.New("not found")
 	ErrPortTaken = errors.New("port is already allocated")
+	ErrNameTaken = errors.New("name is already in use")
 	ErrConflict  = errors.New("changed by someone else")
 )
 
 // Engine says what container engine runs on this node.
 type Engine struct {
+	ID        string   // of this engine's data root
 	Version   string   // e.g. 20.10.24
 	API       string   // negotiated, e.g. 1.41
 	CPUs      int      //
@@ -64,6 +66,7 @@ type Holder struct {
 	PID     int       `json:"pid"`     //
 	Started string    `json:"started"` // start time of the process in the kernel's clock ticks: pids are used again
 	Boot    string    `json:"boot"`    // boot id of the machine
+	Space   string    `json:"space"`   // pid namespace of the process: in another one its pid means nothing
 	Command string    `json:"command"` // e.g. "svc-run up shortener/web"
 	Since   time.Time `json:"since"`
 }

@@ -5,6 +5,10 @@ package node
 import "time"
 
 // Settings are the node's own settings, complete with defaults.
+//
+// In node.yaml the keys are those of the variables in small letters without
+// SVC_, and name for SVC_NODE: zone, run_dir, container_dns … Lists are
+// comma-separated in variables.
 type Settings struct {
 	Name         string        // SVC_NODE: name in Consul; "" asks the agent
 	Zone         string        // SVC_ZONE; "" asks the agent's node meta

@@ -8,6 +8,7 @@ type Layers struct {
 	Service map[string]string // svc/apps/<app>/<service>/config/
 	Secrets map[string]string // svc/apps/<app>/secrets/
 	Skipped []string          // keys that were there and could not be used, each with its reason
+	Prefix  string            // SVC_PREFIX, for messages; "" is svc
 }
 
 // Values are what one service gets: the layers merged, required keys present.

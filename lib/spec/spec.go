@@ -20,7 +20,7 @@ type Notify struct{ Webhook string }
 type Build struct {
 	Dockerfile string            // path in the source folder; "" when Runtime is set
 	Runtime    Runtime           // generated Dockerfile; "" when Dockerfile is set
-	Image      string            // repository without tag or digest, e.g. registry.service.consul:5000/shortener
+	Image      string            // repository without tag or digest, e.g. registry.service.consul:5000/shortener; "" when not said
 	Args       map[string]string // build arguments
 	Secrets    []string          // ids of build secrets, given by `svc-build --secret id=ID,src=FILE|env=NAME`
 	Test       []string          // runs in the built image before anything is pushed; empty: no test
@@ -61,6 +61,7 @@ const (
 
 // Service is one entry of services: in app.yaml, with every default filled in.
 type Service struct {
+	App       string    // the app it belongs to
 	Key       string    // its name in app.yaml, e.g. "web"
 	Name      string    // its name in Consul, default "<app>-<key>"; a DNS label
 	Kind      Kind      // default web
@@ -72,7 +73,7 @@ type Service struct {
 	Publish   Publish   // default auto; bridge only
 	Check     Check     //
 	Stop      Stop      //
-	Overlap   bool      // default true; false for a fixed Publish.Port
+	Overlap   bool      // default true; false where the old must free its host port first: a fixed Publish.Port, or network host with a port
 	Code      Code      //
 	Config    Config    //
 	Resources Resources //
@@ -167,17 +168,17 @@ type Volume struct {
 
 // Scale is the autoscaler's policy, kept and validated here, used by scaled.
 type Scale struct {
-	Unit     string    // workers | instances
-	Strategy string    // noop | busy_ratio | rps_ratio | queue
-	Target   float64   // busy_ratio, rps_ratio: 0 < t ≤ 1; 0 when Wait is set
+	Unit     string    // workers | instances; default workers when there is a Master, else instances
+	Strategy string    // noop | busy_ratio | rps_ratio | queue; default noop
+	Target   float64   // 0 < t ≤ 1; 0 when Wait is set; default 0.6 for busy_ratio and rps_ratio, else 0
 	Wait     float64   // share of requests that find no free worker, 0 < w < 1; 0 when Target is set
 	Min, Max int       // defaults 1 and 0 (no bound by the spec)
-	MinNodes int       // default 1
-	Spread   string    // equal | balanced
-	Survive  string    // none | node | zone
+	MinNodes int       // default 1, or 2 when Survive is not none
+	Spread   string    // equal | balanced (default)
+	Survive  string    // none (default) | node | zone
 	Down     ScaleDown //
 	Pool     string    // default "default"
-	Priority string    // normal | vip
+	Priority string    // normal (default) | vip
 	Set      bool      // false when app.yaml has no scale section
 }
 

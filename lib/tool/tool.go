@@ -10,47 +10,100 @@ package tool
 import (
 	"context"
 	"io"
+	"os"
+	"strings"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/urfave/cli/v2"
-
-	"svckit/lib/fleet"
 )
 
 // Session is what a command has to talk with: made once per call, never global.
 type Session struct {
-	Args   []string // arguments after the flags
-	Stdin  io.Reader
-	Stdout io.Writer
-	Stderr io.Writer
-	JSON   bool         // --json
-	Quiet  bool         // --quiet
-	DryRun bool         // --dry-run, where the command has it
-	Log    hclog.Logger // to stderr; --verbose and --log-json act on it
+	Program string   // e.g. svc-run
+	Command string   // the call in words, e.g. "up shortener/web --release 3f2c": for locks and the journal
+	Args    []string // arguments after the flags
+	Stdin   io.Reader
+	Stdout  io.Writer // hides what Hide was told
+	Stderr  io.Writer // hides what Hide was told, and keeps clear of the progress line
+	JSON    bool      // --json
+	Quiet   bool      // --quiet
+	Verbose bool      // --verbose
+	DryRun  bool      // --dry-run, where the command has it
+	Config  string    // --config: the node's settings; "" is the default place
+	Log     hclog.Logger
+
+	screen *screen
+	hidden *hidden
+	colour bool
 }
 
 // Func is the work of one command.
 type Func func(ctx context.Context, s *Session, c *cli.Context) error
 
-// Result prints the command's result: v as one JSON document with --json, else what text writes.
-// v must be a struct or map without a field "schema": Result adds "schema": 1.
-func (s *Session) Result(v any, text func(w io.Writer)) error { panic("contract only") }
-
-// Say prints one line of talk on stderr, unless --quiet.
-func (s *Session) Say(format string, args ...any) { panic("contract only") }
-
-// Progress returns a reporter for one long action: a line that is redrawn on a
-// terminal, a plain line every few seconds elsewhere, nothing with --quiet.
-// done ends it.
-func (s *Session) Progress(title string) (p fleet.Progress, done func()) { panic("contract only") }
-
-// Main runs the program and ends the process with its exit code.
-func Main(app *cli.App) { panic("contract only") }
-
-// Run is Main without the process: it returns the exit code.
-func Run(ctx context.Context, app *cli.App, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	panic("contract only")
+// Action turns the work of a command into a cli action. A signal cancels ctx;
+// when the command then ends with an error, the exit code is 130 or 143.
+func Action(f Func) cli.ActionFunc {
+	return func(c *cli.Context) error {
+		return f(c.Context, newSession(c, hclog.Warn), c)
+	}
 }
 
-// Action turns the work of a command into a cli action.
-func Action(f Func) cli.ActionFunc { panic("contract only") }
+// Daemon is Action for a program that runs until it is told to stop: TERM is
+// then its good end (exit 0), and it logs at level info.
+func Daemon(f Func) cli.ActionFunc {
+	return func(c *cli.Context) error {
+		err := f(c.Context, newSession(c, hclog.Info), c)
+		if fault, ok := context.Cause(c.Context).(*stopped); ok && fault.term && endedBy(c.Context, err) {
+			return nil
+		}
+		return err
+	}
+}
+
+// DryRun is the flag of every command that changes something; it sets Session.DryRun.
+func DryRun() cli.Flag {
+	return &cli.BoolFlag{Name: "dry-run", Aliases: []string{"n"}, Usage: "show what would be done, and do nothing"}
+}
+
+// Hide makes the session replace every later appearance of these values, on
+// stdout, on stderr, in logs and in errors, by ***. It covers their JSON, URL,
+// quoted and base64 forms too, and single lines of a value of many lines.
+// Values shorter than 6 bytes are not hidden: they would garble ordinary text.
+func (s *Session) Hide(values ...string) { s.hidden.add(values...) }
+
+func newSession(c *cli.Context, level hclog.Level) *Session {
+	r := runOf(c.App)
+	s := &Session{
+		Program: c.App.Name,
+		Command: strings.Join(r.words, " "),
+		Args:    c.Args().Slice(),
+		Stdin:   r.stdin,
+		Stdout:  r.stdout,
+		Stderr:  r.screen,
+		JSON:    c.Bool("json"),
+		Quiet:   c.Bool("quiet"),
+		Verbose: c.Bool("verbose"),
+		DryRun:  c.Bool("dry-run"),
+		Config:  c.String("config"),
+		screen:  r.screen,
+		hidden:  r.hidden,
+		colour:  r.colour,
+	}
+	switch {
+	case s.Verbose:
+		level = hclog.Debug
+	case s.Quiet:
+		level = hclog.Error
+	}
+	s.Log = hclog.New(&hclog.LoggerOptions{
+		Name: c.App.Name, Level: level, Output: s.Stderr,
+		JSONFormat: c.Bool("log-json"), Color: hclog.ColorOff,
+	})
+	s.screen.json = c.Bool("log-json")
+	return s
+}
+
+// colourWanted reports whether w is a terminal whose user did not refuse colours.
+func colourWanted(w io.Writer) bool {
+	return isTerminal(w) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+}

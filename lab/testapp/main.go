@@ -1,0 +1,86 @@
+// Command testapp is the service that tests run: a small HTTP server whose
+// manners come from the file /manners in its image.
+//
+//	good   is well, and ends as a good server does
+//	bad    answers /healthz with 500
+//	crash  ends at once with exit code 3
+//	flap   /healthz passes every other second
+//	slow   is well after three seconds
+//
+// GET / answers the text of /release. GET /env?NAME shows a variable, GET /file?PATH a file.
+package main
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"net/http"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+)
+
+func main() {
+	manners := text("/manners")
+	log.Printf("testapp %s starts, manners %q", text("/release"), manners)
+	if manners == "crash" {
+		log.Print("cannot find my configuration, giving up")
+		os.Exit(3)
+	}
+	if err := serve(manners); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func text(path string) string {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(b))
+}
+
+func serve(manners string) error {
+	port := os.Getenv("SVC_PORT")
+	if port == "" {
+		port = "8000"
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	server := &http.Server{Addr: ":" + port, Handler: routes(manners), ReadHeaderTimeout: 5 * time.Second}
+	failed := make(chan error, 1)
+	go func() { failed <- server.ListenAndServe() }()
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+	}
+	// Keep-alive clients are told to go; those that come in meanwhile are served.
+	server.SetKeepAlivesEnabled(false)
+	wait, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	return server.Shutdown(wait)
+}
+
+func routes(manners string) http.Handler {
+	began := time.Now()
+	release := text("/release")
+	mux := http.NewServeMux()
+	mux.HandleFunc("/{$}", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, release) })
+	mux.HandleFunc("/env", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, os.Getenv(r.URL.RawQuery)) })
+	mux.HandleFunc("/file", func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, r.URL.RawQuery) })
+	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) {
+		age := time.Since(began)
+		switch {
+		case manners == "bad", manners == "slow" && age < 3*time.Second:
+			http.Error(w, "not well", http.StatusInternalServerError)
+		case manners == "flap" && age/time.Second%2 == 1:
+			http.Error(w, "not well this second", http.StatusInternalServerError)
+		default:
+			fmt.Fprintln(w, "ok")
+		}
+	})
+	return mux
+}

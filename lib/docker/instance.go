@@ -1,0 +1,58 @@
+package docker
+
+import (
+	"cmp"
+	"context"
+	"slices"
+
+	cerrdefs "github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/filters"
+
+	"svckit/lib/fleet"
+)
+
+// kindService is the value of svckit.kind on the containers that Instances lists.
+const kindService = "service"
+
+// Instances lists the containers of a service, running or not, sorted by
+// CreatedAt, then Name. "" means every app, or every service of an app. A
+// container whose labels make no sense is listed too: see Instance.Bad.
+func (e *Engine) Instances(ctx context.Context, app, service string) ([]fleet.Instance, error) {
+	want := filters.NewArgs(filters.Arg("label", fleet.LabelKind+"="+kindService))
+	if app != "" {
+		want.Add("label", fleet.LabelApp+"="+app)
+	}
+	if service != "" {
+		want.Add("label", fleet.LabelService+"="+service)
+	}
+	list, err := e.api.ContainerList(ctx, container.ListOptions{All: true, Filters: want})
+	if err != nil {
+		return nil, e.wrap(err, "list containers")
+	}
+	out := make([]fleet.Instance, 0, len(list))
+	for _, c := range list {
+		raw, err := e.api.ContainerInspect(ctx, c.ID)
+		if cerrdefs.IsNotFound(err) {
+			continue // removed since it was listed
+		}
+		if err != nil {
+			return nil, e.wrap(err, "inspect container %s", short(c.ID))
+		}
+		out = append(out, instanceOf(raw))
+	}
+	slices.SortFunc(out, func(a, b fleet.Instance) int {
+		return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.Name, b.Name))
+	})
+	return out, nil
+}
+
+// Instance reads one container by id or name, whatever it is for.
+// Without one it is fleet.ErrNotFound.
+func (e *Engine) Instance(ctx context.Context, id string) (fleet.Instance, error) {
+	raw, err := e.api.ContainerInspect(ctx, id)
+	if err != nil {
+		return fleet.Instance{}, e.wrap(err, "inspect container %s", short(id))
+	}
+	return instanceOf(raw), nil
+}

@@ -1,0 +1,167 @@
+package node
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"svckit/lib/fault"
+)
+
+func env(pairs ...string) func(string) string {
+	m := map[string]string{}
+	for i := 0; i < len(pairs); i += 2 {
+		m[pairs[i]] = pairs[i+1]
+	}
+	return func(k string) string { return m[k] }
+}
+
+func write(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "node.yaml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+const full = `# a node
+name: node1
+zone: a
+address: 10.0.0.7
+prefix: team/svc
+ports: 30000-30999
+run_dir: /run/x
+state_dir: /var/lib/x
+dns: 127.0.0.1:8600
+container_dns: [169.254.20.10, "fd00::10"]
+dns_margin: 500ms
+host_paths: [/srv/data]
+registries: ["registry.service.consul:5000", mirror.example]
+keep_images: 5
+`
+
+func fullSettings() Settings {
+	return Settings{
+		Name: "node1", Zone: "a", Address: "10.0.0.7", Prefix: "team/svc", Ports: Range{30000, 30999},
+		RunDir: "/run/x", StateDir: "/var/lib/x", DNS: "127.0.0.1:8600", ContainerDNS: []string{"169.254.20.10", "fd00::10"},
+		DNSMargin: 500 * time.Millisecond, HostPaths: []string{"/srv/data"},
+		Registries: []string{"registry.service.consul:5000", "mirror.example"}, Keep: 5,
+	}
+}
+
+func TestEveryKeyOfTheFileIsRead(t *testing.T) {
+	got, err := Load(write(t, full), env())
+	if err != nil || !reflect.DeepEqual(got, fullSettings()) {
+		t.Errorf("got %+v, %v\nexpected %+v", got, err, fullSettings())
+	}
+}
+
+func TestVariablesOverrideTheFile(t *testing.T) {
+	got, err := Load(write(t, full), env(
+		"SVC_NODE", "n2", "SVC_ZONE", "b", "SVC_ADDRESS", "fd00::7", "SVC_PREFIX", "svc", "SVC_PORTS", "20000-20009", "SVC_RUN_DIR", "/run/y",
+		"SVC_STATE_DIR", "/var/lib/y", "SVC_DNS", "[::1]:53", "SVC_CONTAINER_DNS", "10.0.0.1, 10.0.0.2", "SVC_DNS_MARGIN", "2s",
+		"SVC_HOST_PATHS", "/a,/b", "SVC_REGISTRIES", "localhost:5000", "SVC_KEEP_IMAGES", "0"))
+	want := Settings{
+		Name: "n2", Zone: "b", Address: "fd00::7", Prefix: "svc", Ports: Range{20000, 20009}, RunDir: "/run/y", StateDir: "/var/lib/y",
+		DNS: "[::1]:53", ContainerDNS: []string{"10.0.0.1", "10.0.0.2"}, DNSMargin: 2 * time.Second,
+		HostPaths: []string{"/a", "/b"}, Registries: []string{"localhost:5000"}, Keep: 0,
+	}
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, %v\nexpected %+v", got, err, want)
+	}
+}
+
+func TestWithoutAFileTheDefaultsHold(t *testing.T) {
+	want := Settings{
+		Prefix: "svc", Ports: Range{20000, 29999}, RunDir: "/run/svckit", StateDir: "/var/lib/svckit", DNSMargin: time.Second, Keep: 3,
+	}
+	for name, text := range map[string]string{"empty": "", "comments": "# zone: a\n\n"} {
+		got, err := Load(write(t, text), env())
+		if err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: got %+v, %v\nexpected %+v", name, got, err, want)
+		}
+	}
+}
+
+func TestOnlyTheDefaultFileMayBeMissing(t *testing.T) {
+	if _, err := os.Stat(DefaultPath); errors.Is(err, os.ErrNotExist) {
+		if _, err := Load("", env()); err != nil {
+			t.Errorf("without %s: %v", DefaultPath, err)
+		}
+	}
+	_, err := Load(filepath.Join(t.TempDir(), "gone.yaml"), env())
+	if fault.KindOf(err) != fault.NotFound {
+		t.Errorf("a missing file that was named: %v, expected not-found", err)
+	}
+	_, err = Load(t.TempDir(), env())
+	if fault.KindOf(err) != fault.Invalid {
+		t.Errorf("a folder: %v, expected invalid", err)
+	}
+}
+
+func TestEverythingWrongIsSaidAtOnce(t *testing.T) {
+	path := write(t, `zoen: a
+address: 0.0.0.0
+prefix: /svc/
+ports: 80-90
+run_dir: run
+dns: 127.0.0.1
+container_dns: 10.0.0.1
+dns_margin: 5
+host_paths: [/a/../b]
+registries: ["http://x"]
+keep_images: -1
+zone: 7
+keep_images: 2
+`)
+	_, err := Load(path, env("SVC_PORTS", "20000", "SVC_DNS_MARGIN", "1h", "SVC_CONTAINER_DNS", "10.0.0.1,x"))
+	want := []string{
+		`FILE:1: zoen: unknown key: did you mean zone?`,
+		`FILE:2: address: expected an IP address, found "0.0.0.0"`,
+		`FILE:3: prefix: expected a key prefix such as svc, without / at its ends, // and .., found "/svc/"`,
+		`FILE:4: ports: expected a range of ports from 1024 to 65535 such as 20000-29999, found "80-90"`,
+		`FILE:5: run_dir: expected a clean absolute path, found "run"`,
+		`FILE:6: dns: expected an IP address and a port such as 127.0.0.1:8600, found "127.0.0.1"`,
+		`FILE:7: container_dns: expected a list, each item an IP address, found "10.0.0.1"`,
+		`FILE:8: dns_margin: expected a duration with a unit of at most 5m such as 1s, found the number 5: put it in quotes if it is meant`,
+		`FILE:9: host_paths[0]: expected a clean absolute path, found "/a/../b"`,
+		`FILE:10: registries[0]: expected a registry such as registry.service.consul:5000, found "http://…"`,
+		`FILE:11: keep_images: expected a whole number from 0 to 1000, found "-1"`,
+		`FILE:13: keep_images: duplicate key: it is already set on line 11`,
+		`SVC_PORTS: expected a range of ports from 1024 to 65535 such as 20000-29999, found "20000"`,
+		`SVC_CONTAINER_DNS: expected an IP address, found "x"`,
+		`SVC_DNS_MARGIN: expected a duration with a unit of at most 5m such as 1s, found "1h"`,
+	}
+	var f *fault.Error
+	if !errors.As(err, &f) || f.Kind != fault.Invalid {
+		t.Fatalf("got %v, expected a fault of kind invalid", err)
+	}
+	got := strings.ReplaceAll(strings.Join(f.Detail, "\n"), path, "FILE")
+	if got != strings.Join(want, "\n") {
+		t.Errorf("got\n%s\nexpected\n%s", got, strings.Join(want, "\n"))
+	}
+}
+
+func FuzzDecodeNeverPanicsAndGivesUsableSettings(f *testing.F) {
+	f.Add([]byte(full), "SVC_PORTS", "20000-29999")
+	f.Add([]byte("{}"), "SVC_PREFIX", "a/b")
+	f.Add([]byte("zone: ["), "SVC_HOST_PATHS", "/a,,/b")
+	f.Fuzz(func(t *testing.T, text []byte, name, value string) {
+		s, problems := Decode("node.yaml", text, env(name, value))
+		if len(problems) > 0 {
+			if !reflect.DeepEqual(s, Settings{}) {
+				t.Errorf("problems and settings: %+v", s)
+			}
+			return
+		}
+		if s.Ports.First < 1024 || s.Ports.Last > 65535 || s.Ports.First > s.Ports.Last || s.RunDir == "" || s.StateDir == "" ||
+			strings.HasPrefix(s.Prefix, "/") || s.Prefix == "" || s.Keep < 0 || s.DNSMargin < 0 {
+			t.Errorf("unusable settings: %+v", s)
+		}
+	})
+}

@@ -1,0 +1,94 @@
+package rollout
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"svckit/lib/fleet"
+	"svckit/lib/spec"
+)
+
+// verdict is what is to be done with one container.
+type verdict int
+
+const (
+	keep     verdict = iota // is what is wanted
+	replace                 // serves, but differs from what is wanted
+	leftover                // was created and never started: a run was cut off
+	stopped                 // ran and does not run now
+)
+
+// judged is one container with its verdict.
+type judged struct {
+	fleet.Instance
+	verdict verdict
+	reason  string
+	fields  []string            // what differs, for replace
+	files   []string            // targets to render again, for keep
+	entry   *fleet.Registration // its registration; nil when it has none
+}
+
+// judge looks at one container.
+func judge(w Wanted, seen Seen, i fleet.Instance) judged {
+	j := judged{Instance: i, entry: registrationOf(seen.Registrations, i)}
+	switch i.State {
+	case fleet.Created:
+		j.verdict, j.reason = leftover, "was created and never started"
+		return j
+	case fleet.Exited, fleet.Dead, fleet.Removing:
+		j.verdict, j.reason = stopped, fmt.Sprintf("is %s (exit code %d)", i.State, i.ExitCode)
+		return j
+	case fleet.Paused:
+		j.verdict, j.reason, j.fields = replace, "is paused", []string{"state"}
+		return j
+	case fleet.Running, fleet.Restarting:
+	}
+	j.fields = Differing(w, i)
+	stale := seen.Outdated[i.Name]
+	switch {
+	case len(j.fields) > 0:
+		j.verdict, j.reason = replace, "differs in "+list(j.fields)
+	case len(stale) > 0 && w.Service.Master != spec.Gunicorn:
+		// Only a master that reads its files again can take new ones while it lives.
+		j.verdict, j.fields = replace, stale
+		j.reason = fmt.Sprintf("new content of %s, and master %s is not reloaded in place", list(stale), w.Service.Master)
+	default:
+		j.verdict, j.files = keep, stale
+	}
+	return j
+}
+
+// Differing names what makes a running container something other than what is
+// wanted: the image, fields of the spec that a container cannot change while it
+// lives, and variables.
+func Differing(w Wanted, i fleet.Instance) []string {
+	var fields []string
+	if i.Image != w.Image {
+		fields = append(fields, fmt.Sprintf("image (%s → %s)", Digest(i.Image), Digest(w.Image)))
+	}
+	fields = append(fields, spec.DiffShape(i.Shape, spec.Shape(w.Service))...)
+	names := maps.Clone(w.Env)
+	if names == nil {
+		names = map[string]string{}
+	}
+	maps.Copy(names, i.Env)
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		have, had := i.Env[name]
+		want, wants := w.Env[name]
+		if name != releaseVariable && (had != wants || have != want) {
+			fields = append(fields, "env."+name)
+		}
+	}
+	return fields
+}
+
+// registrationOf finds the registration of a container by the id in its meta.
+func registrationOf(all []fleet.Registration, i fleet.Instance) *fleet.Registration {
+	for k := range all {
+		if all[k].Meta[fleet.MetaContainer] == i.ID {
+			return &all[k]
+		}
+	}
+	return nil
+}

@@ -1,0 +1,46 @@
+package rollout
+
+import (
+	"fmt"
+
+	"svckit/lib/fleet"
+)
+
+// Recover plans what follows when the new container named failed did not come up
+// well: it is removed, and where nothing else of the service runs on this node,
+// the one that was stopped for it is started again.
+func Recover(w Wanted, n Node, seen Seen, failed string) Plan {
+	p := &planner{w: w, n: n, seen: seen}
+	serving := 0
+	var back *fleet.Instance
+	for k, i := range seen.Instances {
+		j := judged{Instance: i, entry: registrationOf(seen.Registrations, i)}
+		switch {
+		case i.Name == failed:
+			p.discard(j)
+		case i.State == fleet.Running && j.entry != nil:
+			serving++
+		case i.State == fleet.Exited && (back == nil || i.CreatedAt.After(back.CreatedAt)):
+			back = &seen.Instances[k]
+		}
+	}
+	if serving == 0 && back != nil {
+		p.restore(*back)
+	}
+	return Plan{Steps: p.steps}
+}
+
+func (p *planner) discard(j judged) {
+	const why = "it did not become well"
+	if j.entry != nil {
+		p.withdraw(j, why)
+	}
+	p.add(Step{Action: ActRemove, Target: j.Name, ID: j.ID, Reason: why})
+}
+
+func (p *planner) restore(i fleet.Instance) {
+	why := fmt.Sprintf("nothing else of %s/%s runs here", p.w.App, p.w.Service.Key)
+	for _, a := range []Action{ActStart, ActGate, ActRegister, ActAwait} {
+		p.add(Step{Action: a, Target: i.Name, ID: i.ID, Reason: why})
+	}
+}

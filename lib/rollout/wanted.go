@@ -1,0 +1,150 @@
+// Package rollout decides how one service on one node gets from what is there
+// to what is wanted: a list of steps, each with its reason. It is pure: a plan
+// is a function of its arguments, and the same plan is printed by --dry-run and
+// walked by package apply.
+package rollout
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"svckit/lib/fleet"
+	"svckit/lib/spec"
+)
+
+// Wanted is what one node should run of one service.
+type Wanted struct {
+	App     string
+	Service spec.Service
+	Release string
+	Image   string            // repo@sha256:…, or an image id in local mode
+	Env     map[string]string // config and the SVC_* variables of Identity
+	Secrets bool              // the service gets secret files
+	Files   []string          // targets of the rendered files, sorted
+	Count   int               // instances on this node; ≥ 0
+	Names   []string          // fresh container names, at least Count of them, none in use
+}
+
+// Node is what registrations and containers must know of the machine.
+type Node struct {
+	Name    string
+	Zone    string
+	Address string   // where instances are reached
+	DNS     []string // nameservers given to containers
+	Prefix  string   // root of the keys, kept on containers
+	Engine  string   // ID of the container engine
+}
+
+// Seen is what is there at one moment.
+type Seen struct {
+	Instances     []fleet.Instance     // this service's containers on this node
+	Others        []fleet.Instance     // every other container of ours on this node
+	Registrations []fleet.Registration // all of ours with the local agent
+	Outdated      map[string][]string  // container name → targets of delivered files that differ from what is wanted now
+	ImageHere     bool                 // the engine holds Wanted.Image
+}
+
+// variables that name the release a container was started for; they do not make a container outdated.
+const releaseVariable = "SVC_RELEASE"
+
+// Identity returns the variables that tell a program who it is.
+func Identity(app string, s spec.Service, release string, n Node) map[string]string {
+	env := map[string]string{
+		"SVC_APP": app, "SVC_SERVICE": s.Key, releaseVariable: release, "SVC_NODE": n.Name,
+	}
+	if s.Port > 0 {
+		env["SVC_PORT"] = fmt.Sprint(s.Port)
+	}
+	return env
+}
+
+// ID is the registration's ID: fresh for every container, since Consul lets a
+// registration under a used ID inherit the old check's state.
+func ID(i fleet.Instance, n Node) string {
+	return strings.Join([]string{i.App, i.Service, n.Name, i.Short()}, "-")
+}
+
+// Registration is how instance i is made known to Consul. Workers is the number
+// of workers that serve in it; it becomes the weight, at least 1.
+func Registration(w Wanted, i fleet.Instance, n Node, workers int) fleet.Registration {
+	workers = max(workers, 1)
+	r := fleet.Registration{
+		ID: ID(i, n), Name: w.Service.Name, Node: n.Name,
+		Address: i.Address, Port: i.Port, Weight: workers,
+		Tags:  slices.Clone(w.Service.Tags),
+		Check: check(w.Service.Check, i),
+		Meta: map[string]string{
+			fleet.MetaOwner: "1", fleet.MetaApp: w.App, fleet.MetaService: w.Service.Key,
+			fleet.MetaRelease: w.Release, fleet.MetaWorkers: fmt.Sprint(workers),
+			fleet.MetaNode: n.Name, fleet.MetaContainer: i.ID,
+		},
+	}
+	if r.Address == "" {
+		r.Address = n.Address
+	}
+	if n.Engine != "" {
+		r.Meta[fleet.MetaEngine] = n.Engine
+	}
+	if n.Zone != "" {
+		r.Meta[fleet.MetaZone] = n.Zone
+	}
+	r.Meta[fleet.MetaCheck] = CheckText(r.Check)
+	return r
+}
+
+// CheckText is a check in one line, kept in the registration's meta: Consul does
+// not give back what a check asks, so this is how a difference is noticed.
+func CheckText(c fleet.Check) string {
+	if c.Type == "" {
+		return "none"
+	}
+	return strings.TrimRight(fmt.Sprintf("%s %s every %s within %s", c.Type, c.Target, c.Interval, c.Timeout), " ")
+}
+
+// check turns the spec's check into one with an address.
+func check(c spec.Check, i fleet.Instance) fleet.Check {
+	to := fmt.Sprintf("%s:%d", i.Address, i.Port)
+	out := fleet.Check{Type: string(c.Type), Interval: c.Interval, Timeout: c.Timeout}
+	switch c.Type {
+	case spec.CheckHTTP:
+		out.Target = "http://" + to + c.Path
+	case spec.CheckTCP:
+		out.Target = to
+	case spec.CheckGRPC:
+		out.Target = strings.TrimRight(to+"/"+c.Path, "/")
+	case spec.CheckTTL, spec.NoCheck:
+	}
+	return out
+}
+
+// registrationDiff names what differs between a registration and what it should
+// be. Weight and the workers in meta belong to whoever counts workers (svc-run
+// at the start, the scaler later), so they never make a difference here.
+func registrationDiff(have, want fleet.Registration) []string {
+	var fields []string
+	add := func(name string, same bool) {
+		if !same {
+			fields = append(fields, name)
+		}
+	}
+	add("name", have.Name == want.Name)
+	add("address", have.Address == want.Address)
+	add("port", have.Port == want.Port)
+	add("tags", slices.Equal(have.Tags, want.Tags))
+	a, b := maps.Clone(have.Meta), maps.Clone(want.Meta)
+	delete(a, fleet.MetaWorkers)
+	delete(b, fleet.MetaWorkers)
+	for _, key := range slices.Sorted(maps.Keys(b)) {
+		add(metaField(key), a[key] == b[key])
+	}
+	return fields
+}
+
+func metaField(key string) string {
+	if key == fleet.MetaCheck {
+		return "check"
+	}
+	return "meta." + key
+}

@@ -1,0 +1,156 @@
+package tool
+
+import (
+	"encoding/base64"
+	"io"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+)
+
+const (
+	hideFrom = 6   // bytes: shorter values would garble ordinary text
+	hideStep = 256 // bytes: longer values are hidden piece by piece
+	veil     = "***"
+)
+
+// hidden is the set of texts that must not be seen. It is safe for many goroutines.
+type hidden struct {
+	mu    sync.Mutex
+	forms [256][]string // by their first byte, longest first
+}
+
+func (h *hidden) add(values ...string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, v := range values {
+		for _, f := range formsOf(v) {
+			if !slices.Contains(h.forms[f[0]], f) {
+				h.forms[f[0]] = append(h.forms[f[0]], f)
+			}
+		}
+	}
+	for i := range h.forms {
+		slices.SortFunc(h.forms[i], func(a, b string) int { return len(b) - len(a) })
+	}
+}
+
+// formsOf lists the ways in which a value may appear in a text.
+func formsOf(value string) []string {
+	whole := []string{value, strings.TrimSpace(value)}
+	if all := strings.Split(value, "\n"); len(all) > 1 {
+		for _, l := range all {
+			whole = append(whole, strings.TrimSpace(l))
+		}
+	}
+	var out []string
+	for _, w := range whole {
+		if len(w) < hideFrom {
+			continue
+		}
+		forms := append(escapes(w), w, url.QueryEscape(w), url.PathEscape(w),
+			base64.RawStdEncoding.EncodeToString([]byte(w)), base64.RawURLEncoding.EncodeToString([]byte(w)))
+		for _, once := range escapes(w) {
+			forms = append(forms, escapes(once)...) // JSON in a log line, JSON in JSON
+		}
+		for _, f := range forms {
+			out = append(out, pieces(f)...)
+		}
+	}
+	return out
+}
+
+// escapes are the ways in which JSON, Go and the log write a text between quotes.
+func escapes(w string) []string {
+	var plain strings.Builder
+	_ = encode(&plain, w)
+	inner := func(quoted string) string { return strings.TrimSuffix(strings.TrimPrefix(quoted, `"`), `"`) }
+	bare := inner(strings.TrimSuffix(plain.String(), "\n"))
+	return []string{
+		bare, strings.NewReplacer("<", `\u003c`, ">", `\u003e`, "&", `\u0026`).Replace(bare),
+		inner(strconv.Quote(w)), strings.ReplaceAll(w, `"`, `\"`),
+	}
+}
+
+// pieces cuts a long text so that no piece is shorter than hideFrom or longer than hideStep+hideFrom.
+func pieces(s string) []string {
+	var out []string
+	for len(s) > hideStep+hideFrom {
+		out = append(out, s[:hideStep])
+		s = s[hideStep:]
+	}
+	return append(out, s)
+}
+
+// hiding is a writer that replaces what is hidden, also where it is spread over
+// several writes: it holds back an end that may be the begin of something hidden.
+type hiding struct {
+	mu      sync.Mutex
+	w       io.Writer
+	hidden  *hidden
+	pending string
+	broken  error
+}
+
+// Write replaces and writes p. After an error every later write returns it.
+func (h *hiding) Write(p []byte) (int, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.broken != nil {
+		return 0, h.broken
+	}
+	text, rest := h.hidden.replace(h.pending+string(p), false)
+	h.pending = rest
+	return h.put(len(p), text)
+}
+
+// Flush writes what was held back.
+func (h *hiding) Flush() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	text, _ := h.hidden.replace(h.pending, true)
+	h.pending = ""
+	_, err := h.put(0, text)
+	return err
+}
+
+func (h *hiding) put(n int, text string) (int, error) {
+	if text == "" || h.broken != nil {
+		return n, h.broken
+	}
+	if _, err := io.WriteString(h.w, text); err != nil {
+		h.broken = pipeError(err)
+		return 0, h.broken
+	}
+	return n, nil
+}
+
+// replace returns text without what is hidden, and its end that must wait for
+// more text: it is the begin of something hidden. The last text waits for nothing.
+func (h *hidden) replace(text string, last bool) (ready, rest string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var out strings.Builder
+	from := 0
+	for i := 0; i < len(text); {
+		match := 0
+		for _, f := range h.forms[text[i]] {
+			if !last && len(text)-i < len(f) && strings.HasPrefix(f, text[i:]) {
+				return out.String() + text[from:i], text[i:]
+			}
+			if match == 0 && strings.HasPrefix(text[i:], f) {
+				match = len(f)
+			}
+		}
+		if match == 0 {
+			i++
+			continue
+		}
+		out.WriteString(text[from:i] + veil)
+		i += match
+		from = i
+	}
+	return out.String() + text[from:], ""
+}
