@@ -52,7 +52,7 @@ func rules() Rules {
 			"svckit/tools":                           {"tools"},
 			"svckit/cmd":                             {"cmd"},
 		},
-		MayExit: []string{"lib/tool", "lab/cmd", "examples", "bench"},
+		MayExit: []string{"lib/tool", "lab/cmd", "lab/testapp", "examples", "bench"},
 	}
 }
 
