@@ -11,6 +11,7 @@ LAB   := bin/lab
 # Another name lets two runs go on side by side: make test NAME=mine
 NAME  ?=
 PREFIX ?= /usr/local
+SHARE  = $(DESTDIR)$(PREFIX)/share
 PROGRAMS = $(notdir $(wildcard cmd/*))
 
 .DEFAULT_GOAL := help
@@ -35,22 +36,27 @@ unit: ## tests that need neither Docker nor Consul nor root
 check: $(LAB) ## format, vet, lint, import arrows, generated docs
 	@tools/check.sh
 
-docs: build ## write man pages and shell completions into dist/
-	@tools/docs.sh dist
+docs: ## write the man pages in docs/man from the programs
+	@tools/docs.sh
 
 bench: setup build ## compare with docker run and docker build, as ratios
 	@$(LAB) run --name $(or $(NAME),bench) --wait 30m -- ./bench/run.sh
 
 build: ## build the programs into bin/
-	@if [ -n "$(PROGRAMS)" ]; then CGO_ENABLED=0 go build -trimpath -o bin/ $(PROGRAMS:%=./cmd/%); fi
+	@if [ -n "$(PROGRAMS)" ]; then CGO_ENABLED=0 go build -trimpath -buildvcs=auto -o bin/ $(PROGRAMS:%=./cmd/%); fi
 
-install: docs ## install programs, man pages and completions below PREFIX (/usr/local)
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share
-	install -m 0755 $(PROGRAMS:%=bin/%) $(DESTDIR)$(PREFIX)/bin/
-	cp -R dist/share/. $(DESTDIR)$(PREFIX)/share/
+install: build ## install programs, man pages and completions below PREFIX (/usr/local)
+	install -d $(SHARE)/man/man1 $(SHARE)/bash-completion/completions $(SHARE)/zsh/site-functions $(SHARE)/fish/vendor_completions.d
+	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/bin $(PROGRAMS:%=bin/%)
+	install -m 0644 -t $(SHARE)/man/man1 $(PROGRAMS:%=docs/man/%.1)
+	@set -e; for p in $(PROGRAMS); do \
+		bin/$$p completion bash >$(SHARE)/bash-completion/completions/$$p; \
+		bin/$$p completion zsh  >$(SHARE)/zsh/site-functions/_$$p; \
+		bin/$$p completion fish >$(SHARE)/fish/vendor_completions.d/$$p.fish; \
+	done
 
 clean: ## remove what was built here; the cache in ~/.cache/svckit stays
-	rm -rf bin dist
+	rm -rf bin
 
 lab-clean: $(LAB) ## remove what killed runs of the lab left behind
 	@$(LAB) clean

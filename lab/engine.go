@@ -50,7 +50,7 @@ func NewEngine(t testing.TB) *Engine {
 	}
 	parts, err := setup.Find()
 	if err == nil {
-		err = ground.Import(t.Context(), place.Host(), parts.Base, BaseImage)
+		err = ground.Import(t.Context(), place.Host(), parts.Base, BaseImage, setup.BaseEnv()...)
 	}
 	if err != nil {
 		t.Fatal(err)

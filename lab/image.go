@@ -16,7 +16,7 @@ import (
 const BaseImage = setup.BaseImage
 
 // GoImageName is the image that GoImage provides.
-const GoImageName = "svckit/golang:bookworm"
+const GoImageName = "svckit/golang:1.26"
 
 // GoImage makes sure that the test engine holds an image with this machine's Go
 // toolchain, and returns its name. It stands in for golang:…-bookworm as the

@@ -28,6 +28,7 @@ type Command struct {
 	Args   []string
 	Inside bool     // in the lab's network, not the machine's
 	Env    []string // more variables, NAME=VALUE
+	Path   string   // folder of programs that is added to PATH
 }
 
 // Run runs a command with the lab's variables and returns its exit code.
@@ -47,6 +48,7 @@ func Run(ctx context.Context, p Place, cookie string, c Command) (int, error) {
 	cmd.Env = append(slices.DeleteFunc(os.Environ(), foreign),
 		NameVar+"="+p.String(), CookieVar+"="+cookie, EngineVar+"="+p.Host(), "DOCKER_HOST="+p.Host(),
 		ExecVar+"="+strings.Join(p.Inside(), " "), RunVar+"="+run, "DOCKER_CONFIG="+run+"/docker-config")
+	cmd.Env = append(cmd.Env, "PATH="+os.Getenv("PATH")+":/usr/sbin:/sbin:"+c.Path)
 	cmd.Env = append(cmd.Env, c.Env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }

@@ -27,6 +27,10 @@ const BaseImage = "svckit/base:" + suite
 
 const suite = "bookworm"
 
+// BaseEnv is the environment of BaseImage, as lines of a Dockerfile. In a
+// container pip may install beside Debian's packages, as it may in python:….
+func BaseEnv() []string { return []string{"ENV PIP_BREAK_SYSTEM_PACKAGES=1"} }
+
 // baseRecipe makes the base image; the name of the cached file is its hash.
 // Python, gunicorn and uWSGI are for the examples, pip for generated Dockerfiles.
 func baseRecipe() []string {

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -19,7 +20,7 @@ const usage = `usage:
   lab setup                                  install and build what the lab needs
   lab run [--name NAME] [--wait 30m] [--inside] -- COMMAND…
                                              run a command beside an engine of its own
-  lab load-go                                inside lab run: make an image with this machine's Go, print its name
+  lab load golang                            inside lab run: make an image with this machine's Go, print its name
   lab tools                                  build what make check needs and print the folder
   lab clean                                  remove what killed runs left behind
 `
@@ -36,12 +37,8 @@ func command(ctx context.Context, args []string) (int, error) {
 		return codeOf(setup.Run(ctx, say))
 	case "run":
 		return run(ctx, say, args[1:])
-	case "load-go":
-		err := lab.LoadGo(ctx, os.Getenv(ground.EngineVar))
-		if err == nil {
-			fmt.Println(lab.GoImageName)
-		}
-		return codeOf(err)
+	case "load":
+		return load(ctx, args[1:])
 	case "tools":
 		dir, err := setup.Tools(ctx, say)
 		if err == nil {
@@ -95,13 +92,13 @@ func run(ctx context.Context, say *setup.Teller, args []string) (int, error) {
 	say.Line("%s: starting a Docker engine of its own (usually 6 s)", place)
 	engine, err := ground.Start(ctx, place)
 	if err == nil {
-		err = ground.Import(ctx, engine.Host(), parts.Base, setup.BaseImage)
+		err = ground.Import(ctx, engine.Host(), parts.Base, setup.BaseImage, setup.BaseEnv()...)
 	}
 	if err != nil {
 		return codeOf(err)
 	}
 	say.Line("%s: up in %s; from another terminal: docker -H %s ps", place, time.Since(start).Round(100*time.Millisecond), engine.Host())
-	code, err := ground.Run(ctx, place, lock.Cookie, ground.Command{Args: flags.Args(), Inside: *inside, Env: []string{
+	code, err := ground.Run(ctx, place, lock.Cookie, ground.Command{Args: flags.Args(), Inside: *inside, Path: filepath.Dir(parts.Registry), Env: []string{
 		ground.ConsulVar + "=" + parts.Consul, ground.BaseVar + "=" + parts.Base,
 	}})
 	if ctx.Err() != nil {
@@ -146,6 +143,23 @@ func leave(say *setup.Teller, p ground.Place, lock *ground.Lock) {
 		return
 	}
 	say.Line("%s: gone in %s", p, time.Since(start).Round(100*time.Millisecond))
+}
+
+// load gives the engine of the lab that this runs in another image.
+func load(ctx context.Context, args []string) (int, error) {
+	host := os.Getenv(ground.EngineVar)
+	switch {
+	case len(args) != 1 || args[0] != "golang":
+		fmt.Fprint(os.Stderr, usage)
+		return int(fault.Usage), nil
+	case host == "":
+		return int(fault.Usage), errors.New("load image: no lab: call it from the command of lab run")
+	}
+	err := lab.LoadGo(ctx, host)
+	if err == nil {
+		fmt.Println(lab.GoImageName)
+	}
+	return codeOf(err)
 }
 
 // clean sweeps every lab that nobody runs.
