@@ -48,6 +48,7 @@ refused without --force.`,
 // promotion is what is asked for.
 type promotion struct {
 	app, release, service string
+	image                 string // that was proven; "" is the one of the release's record
 	force                 bool
 	by                    string
 	now                   time.Time
@@ -127,6 +128,10 @@ func (p promotion) refuseRead(err error) error {
 // planPromotion decides what changes. It is pure.
 func planPromotion(p promotion, r fleet.Release, current fleet.Current) (promotePlan, error) {
 	plan := promotePlan{App: p.app, Release: p.release, Steps: []promoteStep{}}
+	pinned := ""
+	if p.image != "" && p.image != r.Image {
+		r.Image, pinned = p.image, p.image
+	}
 	if r.Failed != nil && r.Failed.Image == r.Image && !p.force {
 		return plan, fault.WithHint(fault.New(fault.Refused, "promote %s of %s: it was marked failed by %s on %s",
 			p.release, p.app, r.Failed.By, stamp(r.Failed.At)), "--force promotes it all the same")
@@ -150,11 +155,11 @@ func planPromotion(p promotion, r fleet.Release, current fleet.Current) (promote
 	}
 	for _, key := range slices.Sorted(slices.Values(keys)) {
 		old := current.Services[key]
-		if old.Release == p.release {
+		if old.Release == p.release && old.Image == pinned {
 			continue
 		}
 		plan.move = true
-		plan.next.Services[key] = fleet.Pointer{Release: p.release, Previous: old.Release, At: p.now, By: p.by}
+		plan.next.Services[key] = fleet.Pointer{Release: p.release, Previous: old.Release, Image: pinned, At: p.now, By: p.by}
 		why := "it has none yet"
 		if old.Release != "" {
 			why = "it is " + old.Release + " now, which becomes the previous one"

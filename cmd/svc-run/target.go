@@ -120,3 +120,22 @@ func one(t target, app *spec.App) (target, error) {
 	}
 	return target{}, e
 }
+
+// service is the one service that a command is called on.
+func (w *world) service(args []string) (target, error) {
+	if len(args) > 1 {
+		return target{}, fault.New(fault.Usage, "expected one service, got %d arguments", len(args))
+	}
+	arg := ""
+	if len(args) == 1 {
+		arg = args[0]
+	}
+	t, local, err := w.target(arg)
+	if err != nil {
+		return target{}, err
+	}
+	if t, err = one(t, local); err == nil && t.Service == "" {
+		err = fault.WithHint(fault.New(fault.Usage, "%s names no service", t.App), "name it as %s/SERVICE", t.App)
+	}
+	return t, err
+}
