@@ -61,8 +61,11 @@ func (c *Client) Lock(ctx context.Context, key string, h fleet.Holder, wait time
 	}
 	deadline := time.Now().Add(wait)
 	delayed := time.Now().Add(lockDelay + lockDelay/2) // a key that nobody holds is worth that long
-	for {
+	for tries := 0; ; tries++ {
 		pair, meta, err := c.lockPair(ctx, path, &api.QueryOptions{})
+		if tries > 0 && fault.KindOf(err) == fault.Unreachable && time.Until(deadline) > 0 && sleep(ctx, renewSoon) {
+			continue // an outage while waiting is waited for, too
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -156,15 +159,11 @@ func (c *Client) lockPair(ctx context.Context, key string, opts *api.QueryOption
 	return pair, meta, c.fault(ctx, "read "+key, err)
 }
 
-// waitFor blocks until the key changes or wait is over. An outage meanwhile is no reason to give up.
+// waitFor blocks until the key changes or wait is over; that Consul does not answer is for the next read to say.
 func (c *Client) waitFor(ctx context.Context, key string, index uint64, wait time.Duration) error {
-	began := time.Now()
 	_, _, err := c.lockPair(ctx, key, &api.QueryOptions{WaitIndex: max(index, 1), WaitTime: wait})
-	if err != nil && ctx.Err() == nil && fault.KindOf(err) == fault.Unreachable && time.Since(began) < wait {
-		if sleep(ctx, min(renewSoon, wait)) {
-			return nil
-		}
-		return c.fault(ctx, "lock "+key, ctx.Err())
+	if fault.KindOf(err) == fault.Unreachable {
+		return nil
 	}
 	return err
 }
