@@ -1,7 +1,6 @@
 package ground
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -195,14 +194,18 @@ func unmountBelow(dir string) error {
 }
 
 func mountsBelow(dir string) ([]string, error) {
-	f, err := os.Open("/proc/self/mountinfo")
+	table, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
 		return nil, fmt.Errorf("list mounts: %w", err)
 	}
-	defer f.Close()
+	return mountPoints(string(table), dir), nil
+}
+
+// mountPoints reads a table like /proc/self/mountinfo (proc(5)), in its order.
+func mountPoints(table, dir string) []string {
 	var points []string
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		fields := strings.Fields(lines.Text())
+	for line := range strings.Lines(table) {
+		fields := strings.Fields(line)
 		if len(fields) < 5 {
 			continue
 		}
@@ -211,7 +214,7 @@ func mountsBelow(dir string) ([]string, error) {
 			points = append(points, point)
 		}
 	}
-	return points, nil
+	return points
 }
 
 // removeCgroups removes the control groups of that name in every hierarchy, innermost first.
