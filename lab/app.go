@@ -20,19 +20,13 @@ func AppImage(t testing.TB, registry, app, release, manners string) string {
 		"testapp": testapp(t), "release": []byte(release + "\n"), "manners": []byte(manners + "\n"),
 	})
 	docker(t, bytes.NewReader(image), "import", "-c", `ENTRYPOINT ["/testapp"]`, "-", ref)
-	t.Cleanup(func() { removeImage(t, ref) })
 	out := docker(t, nil, "push", ref)
+	docker(t, nil, "image", "rm", ref) // a node that runs it has to pull it
 	digest := regexp.MustCompile(`sha256:[0-9a-f]{64}`).FindString(out)
 	if digest == "" {
 		t.Fatalf("push %s: no digest in %s", ref, out)
 	}
 	return registry + "/" + app + "@" + digest
-}
-
-// removeImage takes away every name of an image; one that is in use stays.
-func removeImage(t testing.TB, ref string) {
-	cmd := exec.Command("docker", "-H", DockerHost(t), "image", "rm", "-f", ref)
-	_ = cmd.Run()
 }
 
 // testapp builds the test app, static, once per test process at most as the build cache allows.

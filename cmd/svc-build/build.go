@@ -87,7 +87,7 @@ func (b *builder) journal(ctx context.Context, steps []step, done outcome, faile
 		At: b.began.UTC(), Who: node.Who(b.getenv), Node: b.machine, Program: b.talk.Program,
 		// The call without values of build arguments, which may be nobody's business.
 		Command: "build " + b.file + " --push", App: b.spec.Name,
-		Result: fault.KindOf(failed).String(), Changed: done.Changed, Seconds: b.seconds(),
+		Result: fault.KindOf(failed).String(), Changed: done.Pushed && done.Changed, Seconds: b.seconds(),
 	}
 	if failed != nil {
 		a.Error = failed.Error()

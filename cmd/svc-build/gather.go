@@ -20,8 +20,8 @@ import (
 
 // Bounds of a release record, which must fit into one value of Consul (512 KiB).
 const (
-	maxSpec      = 64 << 10
-	maxTemplate  = 256 << 10 // all templates together
+	maxSpec     = 64 << 10
+	maxTemplate = 256 << 10 // all templates together
 )
 
 // subject is what one build is about: everything that is known before it begins.

@@ -59,7 +59,7 @@ the same form with the id of the local image. Nothing is pushed or recorded when
 		Commands: []*cli.Command{
 			{
 				Name: "init", Usage: "make a new project that builds and runs at once", ArgsUsage: "NAME",
-				Flags: nil, Action: tool.Action(w.dockerfile),
+				Flags: initFlags(), Action: tool.Action(w.initProject),
 			},
 			{
 				Name: "dockerfile", Usage: "print the Dockerfile that is generated for the runtime",

@@ -161,7 +161,7 @@ func fromCatalog(e *api.ServiceEntry, name string) (fleet.Registration, bool) {
 func registration(s *api.AgentService, checks api.HealthChecks) fleet.Registration {
 	r := fleet.Registration{
 		ID: s.ID, Name: s.Service, Node: clean(s.Meta[fleet.MetaNode], 255), Address: clean(s.Address, 253), Port: s.Port,
-		Weight: s.Weights.Passing, Meta: make(map[string]string, len(s.Meta)), Health: health(checks),
+		Weight: s.Weights.Passing, Meta: make(map[string]string, len(s.Meta)), Health: healthOf(checks),
 	}
 	for k, v := range s.Meta {
 		if metaKey.MatchString(k) {
@@ -194,7 +194,7 @@ func hasCheck(checks api.HealthChecks, id, kind string) bool {
 	return false
 }
 
-func health(checks api.HealthChecks) fleet.Health {
+func healthOf(checks api.HealthChecks) fleet.Health {
 	switch h := fleet.Health(checks.AggregatedStatus()); h {
 	case fleet.Passing, fleet.Warning, fleet.Critical, fleet.Maintenance:
 		return h
@@ -202,16 +202,21 @@ func health(checks api.HealthChecks) fleet.Health {
 	return fleet.Critical
 }
 
-// explain returns the output of the worst check and the reason of a maintenance.
+// explain returns the output of the worst check, of the instance rather than of its node, and the reason of a maintenance.
 func explain(checks api.HealthChecks) (output, reason string) {
-	rank := map[string]int{api.HealthPassing: 1, api.HealthWarning: 2, api.HealthCritical: 3}
-	worst := 0
+	rank := map[string]int{api.HealthPassing: 2, api.HealthWarning: 4, api.HealthCritical: 6}
+	worst, from := 0, ""
 	for _, k := range checks {
-		switch {
-		case k.CheckID == api.NodeMaint || strings.HasPrefix(k.CheckID, api.ServiceMaintPrefix):
+		if k.CheckID == api.NodeMaint || strings.HasPrefix(k.CheckID, api.ServiceMaintPrefix) {
 			reason = clean(k.Notes, 300)
-		case rank[k.Status] > worst || rank[k.Status] == worst && output == "":
-			worst, output = rank[k.Status], clean(k.Output, maxOutput)
+			continue
+		}
+		bad := rank[k.Status]
+		if k.ServiceID != "" {
+			bad++
+		}
+		if bad > worst || bad == worst && k.CheckID < from {
+			worst, from, output = bad, k.CheckID, clean(k.Output, maxOutput)
 		}
 	}
 	return output, reason

@@ -55,6 +55,7 @@ type (
 	pointerDoc struct {
 		Release  string    `json:"release"`
 		Previous string    `json:"previous,omitempty"`
+		Image    string    `json:"image,omitempty"`
 		At       time.Time `json:"at"`
 		By       string    `json:"by"`
 	}
@@ -187,8 +188,8 @@ func checkCurrent(services map[string]fleet.Pointer) error {
 	}
 	for service, p := range services {
 		if checkService(service) != nil || !releaseName.MatchString(p.Release) ||
-			p.Previous != "" && !releaseName.MatchString(p.Previous) || !line(p.By, 300) || !sane(p.At) {
-			return fmt.Errorf("service %q has a bad name, release, time or author", clean(service, 80))
+			p.Previous != "" && !releaseName.MatchString(p.Previous) || p.Image != "" && !digestRef.MatchString(p.Image) || !line(p.By, 300) || !sane(p.At) {
+			return fmt.Errorf("service %q has a bad name, release, image, time or author", clean(service, 80))
 		}
 	}
 	return nil

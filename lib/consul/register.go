@@ -33,11 +33,12 @@ var (
 	metaKey     = regexp.MustCompile(`^[A-Za-z0-9_-]{1,128}$`)
 )
 
-// Register tells the local agent of an instance, replacing what has the same
-// ID. It is registered as passing, since the caller probed it: the agent's own
-// first probe comes at a random point of the interval. Meta gets MetaOwner,
-// which marks it as ours, and MetaCheck, as the agent does not tell the target
-// of a check. 200 from the agent does not mean that the servers took it: see Await.
+// Register tells the local agent of an instance. A new one is registered as
+// passing, since the caller probed it: the agent's own first probe comes at a
+// random point of the interval. One with the same ID is changed, and keeps the
+// state of its check and a maintenance that somebody put it in. Meta gets
+// MetaOwner, which marks it as ours, and MetaCheck, as the agent does not tell
+// the target of a check. 200 from the agent does not mean that the servers took it: see Await.
 //
 // DeregisterCriticalServiceAfter stays unset: after a long outage it would take
 // an instance away that comes back by itself, and nobody would register it
@@ -54,14 +55,47 @@ func (c *Client) Register(ctx context.Context, r fleet.Registration) error {
 		meta[fleet.MetaOwner] = "1"
 	}
 	meta[fleet.MetaCheck] = checkText(r.Check)
-	opts := api.ServiceRegisterOpts{ReplaceExistingChecks: true}
+	known, err := c.dropStaleChecks(ctx, r)
+	if err != nil {
+		return err
+	}
+	// Not ReplaceExistingChecks: it would end a maintenance.
+	var opts api.ServiceRegisterOpts
 	ctx2, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	err := c.api.Agent().ServiceRegisterOpts(&api.AgentServiceRegistration{
+	err = c.api.Agent().ServiceRegisterOpts(&api.AgentServiceRegistration{
 		ID: r.ID, Name: r.Name, Address: r.Address, Port: r.Port, Tags: r.Tags, Meta: meta,
 		Weights: &api.AgentWeights{Passing: r.Weight, Warning: 1}, Check: agentCheck(r),
 	}, opts.WithContext(ctx2))
+	if err == nil && r.Check.Type == "ttl" && !known {
+		// A state that was told is kept over a restart of the agent; the one of the registration is not.
+		return c.UpdateTTL(ctx, r.ID, fleet.Passing, "registered")
+	}
 	return c.fault(ctx, "register "+r.ID, err)
+}
+
+// dropStaleChecks removes the checks of an earlier registration that the new
+// one does not replace: an agent that gets a check of another type under the
+// same ID goes on running the old one beside it. known says that the wanted check is there already.
+func (c *Client) dropStaleChecks(ctx context.Context, r fleet.Registration) (known bool, err error) {
+	q, cancel := c.reading(ctx)
+	defer cancel()
+	checks, err := c.api.Agent().ChecksWithFilterOpts(fmt.Sprintf("ServiceID == %q", r.ID), q)
+	if err != nil {
+		return false, c.fault(ctx, "list checks of "+r.ID, err)
+	}
+	for id, k := range checks {
+		switch {
+		case k == nil || strings.HasPrefix(id, api.ServiceMaintPrefix):
+		case id == checkID(r.ID) && k.Type == r.Check.Type:
+			known = true
+		default:
+			if err := c.api.Agent().CheckDeregisterOpts(id, q); err != nil && statusCode(err) != http.StatusNotFound {
+				return false, c.fault(ctx, "remove old check of "+r.ID, err)
+			}
+		}
+	}
+	return known, nil
 }
 
 // Deregister takes an instance out of the local agent; it is nothing if it is not there.

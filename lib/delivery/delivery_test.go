@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -296,7 +297,11 @@ func TestSweepRemovesWhatNoContainerHas(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	gone, err := s.Sweep(map[string]bool{"web-1": true, "web-2": true})
+	now := time.Now()
+	if gone, err := s.Sweep(nil, now.Add(-time.Hour)); err != nil || len(gone) != 0 {
+		t.Errorf("folders that were just made are gone: %v, %v", gone, err)
+	}
+	gone, err := s.Sweep(map[string]bool{"web-1": true, "web-2": true}, now.Add(time.Hour))
 	if err != nil || !slices.Equal(gone, []string{"old-1"}) {
 		t.Errorf("gone %v, %v, want old-1", gone, err)
 	}

@@ -24,6 +24,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"time"
 
 	"svckit/lib/fault"
 	"svckit/lib/fleet"
@@ -120,14 +121,18 @@ func (s *Store) Names() ([]string, error) {
 	return out, nil
 }
 
-// Sweep removes what was delivered to containers that keep does not name, and
-// returns their names, sorted.
-func (s *Store) Sweep(keep map[string]bool) ([]string, error) {
+// Sweep removes what was delivered before a time to containers that keep does not
+// name, and returns their names, sorted. The time must lie some minutes back: a
+// folder is prepared before its container is there, perhaps by another run.
+func (s *Store) Sweep(keep map[string]bool, before time.Time) ([]string, error) {
 	names, err := s.Names()
 	if err != nil {
 		return nil, err
 	}
-	names = slices.DeleteFunc(names, func(n string) bool { return keep[n] })
+	names = slices.DeleteFunc(names, func(n string) bool {
+		info, err := os.Lstat(filepath.Join(s.Dir(n), secretsDir))
+		return keep[n] || err != nil || !info.ModTime().Before(before)
+	})
 	for i, n := range names {
 		if err := s.Remove(n); err != nil {
 			return names[:i], err

@@ -13,7 +13,7 @@ import (
 	"svckit/lib/source"
 )
 
-func testEngine(t *testing.T) *Engine {
+func buildEngine(t *testing.T) *Engine {
 	t.Helper()
 	t.Setenv("DOCKER_HOST", lab.DockerHost(t))
 	e, err := Open(t.Context(), hclog.NewNullLogger())
@@ -25,7 +25,7 @@ func testEngine(t *testing.T) *Engine {
 }
 
 func TestX(t *testing.T) {
-	e := testEngine(t)
+	e := buildEngine(t)
 	dir := t.TempDir()
 	os.WriteFile(dir+"/Dockerfile", []byte("FROM svckit/base:bookworm\nCOPY . /x\nRUN [\"ls\",\"-la\",\"/x\"]\nRUN echo hi; exit 3\n"), 0o644)
 	os.WriteFile(dir+"/.dockerignore", []byte("Dockerfile\n*.txt"), 0o644)

@@ -72,7 +72,11 @@ func (s *buildShow) vertex(v *buildkit.Vertex) {
 	}
 	if v.Completed != nil && !step.ended && !internal(v) {
 		step.ended = true
-		fmt.Fprintf(s.out, "build: %s: %s\n", step.name, ending(v))
+		name := step.name
+		if s.every && step.started { // the line of its start has the whole name
+			name = shortName(name)
+		}
+		fmt.Fprintf(s.out, "build: %s %s\n", name, ending(v))
 	}
 }
 
@@ -102,13 +106,20 @@ func internal(v *buildkit.Vertex) bool {
 	return v.Error == "" && strings.HasPrefix(v.Name, "[internal]")
 }
 
-// stepName names the one step whose own name says nothing: the unpacking of our context.
+// stepName makes a step's name fit for a line, and names the one whose own name says
+// nothing: the unpacking of our context.
 func stepName(name string) string {
 	if name == "copy /context /" {
 		return "read build context"
 	}
+	name = cleanLine([]byte(strings.Join(strings.Fields(name), " ")))
+	if runes := []rune(name); len(runes) > maxName {
+		name = string(runes[:maxName]) + "…"
+	}
 	return name
 }
+
+const maxName = 160 // runes of a step's name
 
 func ending(v *buildkit.Vertex) string {
 	switch {

@@ -40,6 +40,10 @@ type Engine struct {
 // version. An engine that cannot be used is a fault.Unreachable that says whether
 // the socket, the permission, the daemon or its version is the cause.
 func Open(ctx context.Context, log hclog.Logger) (*Engine, error) {
+	if strings.HasPrefix(os.Getenv(client.EnvOverrideHost), "ssh://") {
+		return nil, fault.WithHint(fault.New(fault.Unreachable, "open docker: DOCKER_HOST is an ssh address, which svckit does not use"),
+			"run svckit on that node itself")
+	}
 	api, err := client.NewClientWithOpts(client.FromEnv, tlsFromHome, client.WithAPIVersionNegotiation())
 	if err != nil {
 		return nil, fault.WithHint(fault.New(fault.Unreachable, "open docker: %w", err),

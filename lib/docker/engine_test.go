@@ -47,6 +47,7 @@ func TestAnEngineThatCannotBeUsedSaysWhyInOneLine(t *testing.T) {
 		{"no socket", "unix://" + dir + "/none.sock", "", "open docker: socket " + dir + "/none.sock is missing", "systemctl start docker"},
 		{"no daemon", "unix://" + dead, "", "open docker: the daemon behind socket " + dead + " is not running", "systemctl start docker"},
 		{"no address", "nonsense", "", "open docker: unable to parse docker host", "check DOCKER_HOST"},
+		{"another node", "ssh://root@node2", "", "DOCKER_HOST is an ssh address", "run svckit on that node itself"},
 		{"too old", answer("1.40", 200), "", `speaks API "1.40": too old, 1.41 or later is needed`, "upgrade Docker"},
 		{"not Docker", answer("", 404), "", "ping docker at tcp://", "check DOCKER_HOST"},
 		{"version forced too high", answer("1.41", 200), "1.45", "DOCKER_API_VERSION 1.45 cannot be used", "unset DOCKER_API_VERSION"},

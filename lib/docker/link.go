@@ -5,7 +5,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"os"
+	"io/fs"
 	"path"
 	"strings"
 
@@ -43,16 +43,19 @@ func (e *Engine) link(ctx context.Context, id string, c fleet.Container) error {
 	if len(c.Links) == 0 {
 		return nil
 	}
-	var dirs []string
-	known := map[string]bool{"/": true}
+	var missing []string
+	there := map[string]bool{"/": true} // folder → is in the image
 	for _, at := range sortedKeys(c.Links) {
-		missing, err := e.missingParents(ctx, id, at, known)
+		dirs, err := e.missingParents(ctx, id, at, there)
+		if err == nil && len(dirs) == 0 {
+			err = e.freeForLink(ctx, id, at)
+		}
 		if err != nil {
 			return fmt.Errorf("create container %s: link %s: %w", c.Name, at, err)
 		}
-		dirs = append(dirs, missing...)
+		missing = append(missing, dirs...)
 	}
-	text, err := linkArchive(dirs, c.Links)
+	text, err := linkArchive(missing, c.Links)
 	if err != nil {
 		return fmt.Errorf("create container %s: pack links: %w", c.Name, err)
 	}
@@ -60,35 +63,65 @@ func (e *Engine) link(ctx context.Context, id string, c fleet.Container) error {
 	return e.wrap(err, "create container %s: copy links", c.Name)
 }
 
-// missingParents returns the folders above at that do not exist, outermost first,
-// and notes every folder above it as known.
-func (e *Engine) missingParents(ctx context.Context, id, at string, known map[string]bool) ([]string, error) {
-	stat, err := e.api.ContainerStatPath(ctx, id, at)
-	switch {
-	case err == nil && stat.Mode.IsDir():
-		return nil, fault.New(fault.Invalid, "there is a folder in its place in the image")
-	case err == nil:
-		return nil, nil // so its parents exist
-	case !cerrdefs.IsNotFound(err):
-		return nil, e.wrap(err, "look for it")
-	}
+// missingParents returns the folders above at that are to be made, outermost
+// first, and notes every folder above it in there. It asks from the outside in:
+// for a path below a file the engine's answer is a plain 500.
+func (e *Engine) missingParents(ctx context.Context, id, at string, there map[string]bool) ([]string, error) {
 	var missing []string
-	for dir := path.Dir(at); !known[dir]; dir = path.Dir(dir) {
-		// The dot makes the engine follow a link in the last place, as in /var/run.
-		stat, err := e.api.ContainerStatPath(ctx, id, dir+"/.")
-		if err == nil && !stat.Mode.IsDir() {
-			return nil, fault.New(fault.Invalid, "%s is not a folder in the image", dir)
+	for i, r := range at {
+		if r != '/' || i == 0 {
+			continue
 		}
-		known[dir] = true
-		if err == nil {
-			break
+		dir := at[:i]
+		if _, known := there[dir]; known {
+			continue
 		}
-		if !cerrdefs.IsNotFound(err) {
+		if !there[path.Dir(dir)] {
+			there[dir] = false
+			missing = append(missing, dir)
+			continue
+		}
+		stat, err := e.statFollowing(ctx, id, dir)
+		switch {
+		case cerrdefs.IsNotFound(err):
+			there[dir] = false
+			missing = append(missing, dir)
+		case err != nil:
 			return nil, e.wrap(err, "look for %s", dir)
+		case !stat.Mode.IsDir():
+			return nil, fault.New(fault.Invalid, "%s is not a folder in the image", dir)
+		default:
+			there[dir] = true
 		}
-		missing = append([]string{dir}, missing...)
 	}
 	return missing, nil
+}
+
+// statFollowing is a stat that follows a link in the last place, as in /var/run.
+func (e *Engine) statFollowing(ctx context.Context, id, p string) (container.PathStat, error) {
+	stat, err := e.api.ContainerStatPath(ctx, id, p)
+	if err != nil || stat.Mode&fs.ModeSymlink == 0 {
+		return stat, err
+	}
+	target, err := e.api.ContainerStatPath(ctx, id, stat.LinkTarget)
+	if cerrdefs.IsNotFound(err) {
+		return stat, nil // a link to nowhere, which is no folder
+	}
+	return target, err
+}
+
+// freeForLink refuses a folder in the place of a link. The folder above exists.
+func (e *Engine) freeForLink(ctx context.Context, id, at string) error {
+	stat, err := e.api.ContainerStatPath(ctx, id, at)
+	switch {
+	case cerrdefs.IsNotFound(err):
+		return nil
+	case err != nil:
+		return e.wrap(err, "look for it")
+	case stat.Mode.IsDir():
+		return fault.New(fault.Invalid, "there is a folder in its place in the image")
+	}
+	return nil
 }
 
 // linkArchive is a tar of folders and symbolic links, with paths relative to /.
@@ -102,7 +135,7 @@ func linkArchive(dirs []string, links map[string]string) ([]byte, error) {
 		}
 	}
 	for _, at := range sortedKeys(links) {
-		h := &tar.Header{Typeflag: tar.TypeSymlink, Name: strings.TrimPrefix(at, "/"), Linkname: links[at], Mode: int64(os.ModePerm)}
+		h := &tar.Header{Typeflag: tar.TypeSymlink, Name: strings.TrimPrefix(at, "/"), Linkname: links[at], Mode: 0o777}
 		if err := w.WriteHeader(h); err != nil {
 			return nil, err
 		}

@@ -155,6 +155,7 @@ type Current struct {
 type Pointer struct {
 	Release  string
 	Previous string
+	Image    string // set only where it is not the image of the release's record: that was pushed again since
 	At       time.Time
 	By       string
 }

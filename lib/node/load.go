@@ -189,7 +189,7 @@ func table() []setting {
 		{"name", "SVC_NODE", false, y.Rule{Want: "a node name of at most 63 letters, digits, . _ and -", OK: nodeSyntax.MatchString}, one(func(s *Settings, v string) { s.Name = v })},
 		{"zone", "SVC_ZONE", false, y.Rule{Want: "a zone of at most 63 letters, digits, . _ and -", OK: nodeSyntax.MatchString}, one(func(s *Settings, v string) { s.Zone = v })},
 		{"address", "SVC_ADDRESS", false, ip, one(func(s *Settings, v string) { s.Address = v })},
-		{"prefix", "SVC_PREFIX", false, y.Rule{Want: "a key prefix such as svc, without / at its ends, // and ..", OK: prefix}, one(func(s *Settings, v string) { s.Prefix = v })},
+		{"prefix", "SVC_PREFIX", false, y.Rule{Want: "a key prefix such as svc, without / at its front, // and ..", OK: prefix}, one(func(s *Settings, v string) { s.Prefix = strings.TrimSuffix(v, "/") })},
 		{"ports", "SVC_PORTS", false, y.Rule{Want: "a range of ports from 1024 to 65535 such as 20000-29999", OK: func(v string) bool { _, ok := portRange(v); return ok }}, one(func(s *Settings, v string) { s.Ports, _ = portRange(v) })},
 		{"run_dir", "SVC_RUN_DIR", false, dir, one(func(s *Settings, v string) { s.RunDir = v })},
 		{"state_dir", "SVC_STATE_DIR", false, dir, one(func(s *Settings, v string) { s.StateDir = v })},
@@ -217,8 +217,9 @@ func addressPort(s string) bool {
 	return err == nil && a.Port() > 0 && address(a.Addr().String())
 }
 
+// prefix may end with a slash, as people write the name of a folder.
 func prefix(s string) bool {
-	for part := range strings.SplitSeq(s, "/") {
+	for part := range strings.SplitSeq(strings.TrimSuffix(s, "/"), "/") {
 		if !partSyntax.MatchString(part) || strings.Contains(part, "..") {
 			return false
 		}

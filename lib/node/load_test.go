@@ -63,7 +63,7 @@ func TestEveryKeyOfTheFileIsRead(t *testing.T) {
 
 func TestVariablesOverrideTheFile(t *testing.T) {
 	got, err := Load(write(t, full), env(
-		"SVC_NODE", "n2", "SVC_ZONE", "b", "SVC_ADDRESS", "fd00::7", "SVC_PREFIX", "svc", "SVC_PORTS", "20000-20009", "SVC_RUN_DIR", "/run/y",
+		"SVC_NODE", "n2", "SVC_ZONE", "b", "SVC_ADDRESS", "fd00::7", "SVC_PREFIX", "svc/", "SVC_PORTS", "20000-20009", "SVC_RUN_DIR", "/run/y",
 		"SVC_STATE_DIR", "/var/lib/y", "SVC_DNS", "[::1]:53", "SVC_CONTAINER_DNS", "10.0.0.1, 10.0.0.2", "SVC_DNS_MARGIN", "2s",
 		"SVC_HOST_PATHS", "/a,/b", "SVC_REGISTRIES", "localhost:5000", "SVC_KEEP_IMAGES", "0"))
 	want := Settings{
@@ -123,7 +123,7 @@ keep_images: 2
 	want := []string{
 		`FILE:1: zoen: unknown key: did you mean zone?`,
 		`FILE:2: address: expected an IP address, found "0.0.0.0"`,
-		`FILE:3: prefix: expected a key prefix such as svc, without / at its ends, // and .., found "/svc/"`,
+		`FILE:3: prefix: expected a key prefix such as svc, without / at its front, // and .., found "/svc/"`,
 		`FILE:4: ports: expected a range of ports from 1024 to 65535 such as 20000-29999, found "80-90"`,
 		`FILE:5: run_dir: expected a clean absolute path, found "run"`,
 		`FILE:6: dns: expected an IP address and a port such as 127.0.0.1:8600, found "127.0.0.1"`,

@@ -17,8 +17,9 @@ import (
 type Seat struct {
 	Port      int     // host port; 0: none
 	Dir       string  // host folder of its files and secrets; "" when it has none
-	Cores     []int   // cpuset; nil: none
-	Exclusive int     // how many of Cores are its own alone
+	Cores     []int   // cpuset; nil: every core
+	Bound     bool    // Cores go into the books: some or all of them are its own
+	Exclusive int     // how many of Cores, the first ones, are its own alone
 	Quota     float64 // cores; 0: none
 }
 
@@ -81,7 +82,7 @@ func labels(w Wanted, n Node, seat Seat) map[string]string {
 	if s.Resources.CPU > 0 {
 		l[fleet.LabelCPU] = strconv.FormatFloat(s.Resources.CPU, 'f', -1, 64)
 	}
-	if seat.Exclusive > 0 || s.Resources.CPUBinding {
+	if seat.Bound {
 		l[fleet.LabelExclusive] = strconv.Itoa(seat.Exclusive)
 		l[fleet.LabelCores] = joinInts(seat.Cores)
 	}

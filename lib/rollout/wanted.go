@@ -90,17 +90,7 @@ func Registration(w Wanted, i fleet.Instance, n Node, workers int) fleet.Registr
 	if n.Zone != "" {
 		r.Meta[fleet.MetaZone] = n.Zone
 	}
-	r.Meta[fleet.MetaCheck] = CheckText(r.Check)
 	return r
-}
-
-// CheckText is a check in one line, kept in the registration's meta: Consul does
-// not give back what a check asks, so this is how a difference is noticed.
-func CheckText(c fleet.Check) string {
-	if c.Type == "" {
-		return "none"
-	}
-	return strings.TrimRight(fmt.Sprintf("%s %s every %s within %s", c.Type, c.Target, c.Interval, c.Timeout), " ")
 }
 
 // check turns the spec's check into one with an address.
@@ -132,19 +122,13 @@ func registrationDiff(have, want fleet.Registration) []string {
 	add("name", have.Name == want.Name)
 	add("address", have.Address == want.Address)
 	add("port", have.Port == want.Port)
+	add("check", have.Check == want.Check)
 	add("tags", slices.Equal(have.Tags, want.Tags))
 	a, b := maps.Clone(have.Meta), maps.Clone(want.Meta)
 	delete(a, fleet.MetaWorkers)
 	delete(b, fleet.MetaWorkers)
 	for _, key := range slices.Sorted(maps.Keys(b)) {
-		add(metaField(key), a[key] == b[key])
+		add("meta."+key, a[key] == b[key])
 	}
 	return fields
-}
-
-func metaField(key string) string {
-	if key == fleet.MetaCheck {
-		return "check"
-	}
-	return "meta." + key
 }

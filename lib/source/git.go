@@ -79,6 +79,10 @@ var errNoRepository = errors.New("not a git repository")
 // (GIT_DIR, GIT_INDEX_FILE …) must not point it at another repository, and a
 // repository's own settings must not make it run programs.
 func git(ctx context.Context, dir string, args ...string) (string, error) {
+	verb := args[0]
+	for i := 0; verb == "-c" && i+2 < len(args); i += 2 {
+		verb = args[i+2]
+	}
 	args = append([]string{"-c", "core.fsmonitor=false", "-c", "core.quotePath=true"}, args...)
 	cmd := exec.CommandContext(ctx, "git", args...)
 	cmd.Dir = dir
@@ -104,7 +108,7 @@ func git(ctx context.Context, dir string, args ...string) (string, error) {
 			"git config --global --add safe.directory %s", dir)
 	}
 	line, _, _ := strings.Cut(said, "\n")
-	return "", fmt.Errorf("read git of %s: git %s: %s", dir, args[4], line)
+	return "", fmt.Errorf("read git of %s: git %s: %s", dir, verb, line)
 }
 
 func cleanEnv(env []string) []string {

@@ -135,3 +135,26 @@ func TestAReleaseIsNamedAfterItsSource(t *testing.T) {
 		}
 	}
 }
+
+func TestANewRepositoryHoldsAllOfTheFolder(t *testing.T) {
+	t.Setenv("HOME", t.TempDir()) // nobody has set a name
+	t.Setenv("XDG_CONFIG_HOME", "")
+	dir := folder(t, map[string]string{"a": "1", ".gitignore": "*.log\n", "x.log": "noise"})
+	committed, err := Start(t.Context(), dir, "Start it")
+	must(t, err)
+	if !committed || run(t, dir, "status", "--porcelain") != "" || run(t, dir, "log", "--format=%s by %an") != "Start it by svc-build" {
+		t.Errorf("committed %v, log %q", committed, run(t, dir, "log", "--format=%s by %an"))
+	}
+	if got := run(t, dir, "ls-files"); got != ".gitignore\na" {
+		t.Errorf("holds %q", got)
+	}
+	inner := filepath.Join(dir, "inner")
+	must(t, os.Mkdir(inner, 0o755))
+	if committed, err := Start(t.Context(), inner, "Start it"); committed || err != nil {
+		t.Errorf("inside a repository: %v, %v", committed, err)
+	}
+	t.Setenv("PATH", t.TempDir())
+	if committed, err := Start(t.Context(), t.TempDir(), "Start it"); committed || err != nil {
+		t.Errorf("without git: %v, %v", committed, err)
+	}
+}

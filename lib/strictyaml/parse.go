@@ -15,8 +15,9 @@ import (
 
 // Bounds of a document. A settings file of a person stays far below them.
 const (
-	MaxBytes = 64 << 10
-	MaxDepth = 20
+	MaxBytes  = 64 << 10
+	MaxDepth  = 20
+	maxTokens = 16_000 // words, punctuation and comments: the parser's time grows with their square
 )
 
 // Parse reads the one document in text. The value is of kind Missing when
@@ -33,7 +34,8 @@ func Parse(text []byte) (v Value, problems []Problem) {
 	if p := checkText(text); p != nil {
 		return Value{}, []Problem{*p}
 	}
-	tokens := lexer.Tokenize(strings.TrimPrefix(string(text), "\ufeff"))
+	// The lexer counts a comment's \r\n as two lines.
+	tokens := lexer.Tokenize(strings.ReplaceAll(strings.TrimPrefix(string(text), "\ufeff"), "\r\n", "\n"))
 	if p := refused(tokens); len(p) > 0 {
 		return Value{}, p
 	}
@@ -83,6 +85,9 @@ func checkText(text []byte) *Problem {
 // with the square of the nesting, so depth must be bounded first. Each thing
 // that is not supported is named once, at its first place.
 func refused(tokens token.Tokens) (out []Problem) {
+	if len(tokens) > maxTokens {
+		return []Problem{{Line: 1, Col: 1, Msg: fmt.Sprintf("the document has %d words and signs, at most %d are read", len(tokens), maxTokens)}}
+	}
 	depth, dashes, dashLine, content := 0, 0, 0, false
 	named := map[token.Type]bool{}
 	for _, t := range tokens {

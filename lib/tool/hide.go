@@ -116,6 +116,15 @@ func (h *hiding) Flush() error {
 	return err
 }
 
+// caused reports whether err is what became of a reader who went away, also
+// where somebody on the way kept only its text.
+func (h *hiding) caused(err error) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	pipe, ok := h.broken.(*brokenPipe) //nolint:errorlint // it is stored as it is
+	return ok && strings.Contains(err.Error(), pipe.err.Error())
+}
+
 func (h *hiding) put(n int, text string) (int, error) {
 	if text == "" || h.broken != nil {
 		return n, h.broken

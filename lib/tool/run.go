@@ -43,7 +43,7 @@ func Run(ctx context.Context, app *cli.App, args []string, stdin io.Reader, stdo
 		r.screen.close()
 	}()
 	err := r.call(ctx, app, words)
-	if err = judge(ctx, err); err == nil {
+	if err = judge(ctx, err); err == nil || r.stdout.caused(err) {
 		return 0
 	}
 	printError(r.screen, app.Name, err, wantsJSON(words))

@@ -4,6 +4,8 @@ FROM ${BASE} AS build
 # A module mirror: --build-arg GOPROXY=https://…
 ARG GOPROXY
 ARG GOSUMDB
+# A base without certificates is no error: this makes the folder, and the bracket below a pattern.
+WORKDIR /etc/ssl/certs
 WORKDIR /src
 COPY go.mod go.sum ./
 RUN ["go", "mod", "download"]
@@ -12,7 +14,6 @@ ENV CGO_ENABLED=0 GOCACHE=/cache/go-build
 RUN --mount=type=cache,target=/cache/go-build ["go", "build", "-trimpath", "-buildvcs=false", "-tags", "timetzdata", "-ldflags", "-s -w", "-o", "/out/app", "./cmd/shortener"]
 
 FROM scratch
-# The bracket makes it a pattern: a base without certificates is no error.
 COPY --from=build /etc/ssl/certs/ca-certificates.cr[t] /etc/ssl/certs/
 COPY --from=build /out/app /app
 USER 10001:10001

@@ -1,0 +1,104 @@
+#!/usr/bin/env bash
+# The demo: the main job of svckit from a source folder to a name in DNS, with a
+# real engine, agent and registry. `make demo` runs it in a lab of its own.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+if [ -z "${SVCKIT_DEMO_INSIDE:-}" ]; then
+  go build -o bin/ ./lab/cmd/load
+  bin/lab load golang
+  SVCKIT_DEMO_INSIDE=1 exec ${SVCKIT_LAB_EXEC:?run it by \`make demo\`} "$0" "$@"
+fi
+
+work=$(mktemp -d "${SVCKIT_TEST_RUN:?}/demo.XXXXXX")
+trap 'kill $(jobs -p) 2>/dev/null || true; wait 2>/dev/null || true; rm -rf "$work"' EXIT
+root=$PWD
+export PATH="$root/bin:$PATH" DOCKER_HOST=$SVCKIT_TEST_DOCKER CONSUL_HTTP_ADDR=http://127.0.0.1:8500
+export SVC_RUN_DIR=$work/run SVC_STATE_DIR=$work/state SVC_CONFIG=''
+
+title() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
+run()   { printf '\033[36m$ %s\033[0m\n' "$*"; "$@"; }
+until_ok() { for _ in $(seq 200); do "$@" >/dev/null 2>&1 && return 0; sleep 0.05; done; echo "demo: gave up waiting: $*" >&2; exit 1; }
+ask()   { curl -fsS "http://$(bin_srv "$1")$2"; }
+# The first endpoint that Consul DNS names for a service, as host:port.
+bin_srv() { load -dns 127.0.0.1:8600 -where "$1"; }
+
+title "A registry and a Consul agent, on loopback in a network namespace of their own"
+cat > "$work/registry.yml" <<YML
+version: 0.1
+log: {level: error}
+storage: {filesystem: {rootdirectory: $work/registry}}
+http: {addr: 127.0.0.1:5000}
+YML
+docker-registry serve "$work/registry.yml" 2>/dev/null &
+"$SVCKIT_TEST_CONSUL" agent -dev -node=demo -log-level=error >/dev/null &
+until_ok curl -fsS http://127.0.0.1:5000/v2/
+until_ok curl -fsS http://127.0.0.1:8500/v1/catalog/service/consul
+echo "ready"
+
+title "Two projects: a Go server FROM scratch, and a Python app under gunicorn"
+for p in hello-go wsgi-gunicorn; do
+  cp -R "examples/$p" "$work/$p"
+  git -C "$work/$p" init -q
+  git -C "$work/$p" add -A
+  git -C "$work/$p" -c user.name=demo -c user.email=demo@example.org commit -qm "$p"
+done
+commit() { git -C "$work/$1" -c user.name=demo -c user.email=demo@example.org commit -qam "$2"; }
+build_args() { case $1 in hello-go) echo --build-arg BUILDER=svckit/golang:1.26;; *) echo --build-arg BASE=svckit/base:bookworm;; esac; }
+build() { (cd "$work/$1" && run svc-build --push $(build_args "$1")); }
+for p in hello-go wsgi-gunicorn; do
+  sed -i 's#^\( *image:\).*#\1 127.0.0.1:5000/'"$p"'#' "$work/$p/app.yaml"
+  commit "$p" "push to the registry of the demo"
+  build "$p"
+done
+
+title "Two instances of each on this node"
+run curl -fsS -X PUT -d 'hello from Consul' http://127.0.0.1:8500/v1/kv/svc/shared/config/GREETING; echo
+run svc-run up hello-go/web --instances 2 --promote
+run svc-run up wsgi-gunicorn/web --instances 2 --promote
+run svc-run ps
+
+title "Found through Consul DNS"
+for s in hello-go-web wsgi-gunicorn-web; do
+  load -dns 127.0.0.1:8600 -where "$s.service.consul" -all
+done
+for _ in 1 2 3; do ask hello-go-web.service.consul /; done
+ask wsgi-gunicorn-web.service.consul /
+
+title "A new release under load"
+echo '// a second version' >> "$work/hello-go/main.go"
+commit hello-go "second version"
+build hello-go
+new=$(git -C "$work/hello-go" rev-parse --short=12 HEAD)
+load http://hello-go-web.service.consul/ > "$work/load.txt" & loading=$!
+run svc-run up hello-go/web --instances 2 --release "$new"
+kill -INT $loading; wait $loading && status=0 || status=$?
+cat "$work/load.txt"
+[ "$status" = 0 ]
+run svc-run promote hello-go "$new"
+
+title "A broken release: its check never passes; the old one stays"
+sed -i 's/ok/broken/; s/http.StatusOK/http.StatusInternalServerError/' "$work/hello-go/main.go"
+sed -i 's#deadline: [0-9a-z]*#deadline: 6s#; s#http: /healthz#http: /nothing-here#' "$work/hello-go/app.yaml"
+commit hello-go "break it"
+build hello-go
+bad=$(git -C "$work/hello-go" rev-parse --short=12 HEAD)
+load http://hello-go-web.service.consul/ > "$work/load.txt" & loading=$!
+run svc-run up hello-go/web --instances 2 --release "$bad" && status=0 || status=$?
+echo "(exit $status)"; [ "$status" = 16 ]
+kill -INT $loading; wait $loading && status=0 || status=$?
+cat "$work/load.txt"
+[ "$status" = 0 ]
+
+title "Roll back to the release that was stable before"
+run svc-run rollback hello-go/web --promote
+
+title "What there is, what there was, who did what"
+run svc-run ps
+run svc-run releases hello-go
+run svc-run audit hello-go
+
+title "Down again"
+run svc-run down hello-go/web
+run svc-run down wsgi-gunicorn/web
+run svc-run ps
+printf '\n\033[1mDone. The lab goes away with everything in it.\033[0m\n'

@@ -1,0 +1,110 @@
+package apply
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"svckit/lib/fault"
+	"svckit/lib/fleet"
+	"svckit/lib/rollout"
+)
+
+// A gate looks at least this often, whatever the check's interval: a container
+// that ends at once is to be seen within two seconds.
+const (
+	slowestLook = 500 * time.Millisecond
+	fastestLook = 100 * time.Millisecond
+)
+
+// gate watches a container until it was well for min_healthy, or gives the
+// reason why not, with the last probe, the container's state and its last lines.
+func (w *Walker) gate(ctx context.Context, s rollout.Step) error {
+	check := w.Job.Wanted.Service.Check
+	every := min(max(check.Interval, fastestLook), slowestLook)
+	g := rollout.Gate{MinHealthy: check.MinHealthy, Deadline: time.Now().Add(check.Deadline)}
+	p, done := w.progress(s)
+	defer done()
+	began := time.Now()
+	for {
+		look, output, err := w.look(ctx, s.Target)
+		if err != nil {
+			return err
+		}
+		next, verdict, reason := g.Observe(look)
+		g = next
+		p.Report(describe(look, output), int64(time.Since(began)/time.Second), 0)
+		switch verdict {
+		case rollout.Passed:
+			return nil
+		case rollout.Failed:
+			return w.evidence(ctx, look, output, reason)
+		case rollout.Waiting:
+		}
+		if err := sleep(ctx, every); err != nil {
+			return err
+		}
+	}
+}
+
+// look observes a container once: its state, then its probe if it runs.
+func (w *Walker) look(ctx context.Context, name string) (rollout.Look, string, error) {
+	i, err := w.World.Views.Instance(ctx, w.ids[name])
+	if isGone(err) {
+		// Removed by someone else while it was watched.
+		return rollout.Look{At: time.Now(), Instance: fleet.Instance{Name: name, State: fleet.Dead}}, "the container is gone", nil
+	}
+	if err != nil {
+		return rollout.Look{}, "", err
+	}
+	look := rollout.Look{At: time.Now(), Instance: i}
+	if i.State != fleet.Running {
+		return look, "", nil
+	}
+	output, err := w.World.Probe(ctx, w.entry(i, 1).Check)
+	if ctx.Err() != nil {
+		return look, "", context.Cause(ctx)
+	}
+	look.At, look.Err = time.Now(), err
+	if err != nil {
+		output = strings.TrimSpace(err.Error() + " " + output)
+	}
+	return look, output, nil
+}
+
+func describe(l rollout.Look, output string) string {
+	if l.Err == nil {
+		output = "passing"
+	}
+	return fmt.Sprintf("%s, check: %s", l.Instance.State, output)
+}
+
+// tailLines is how much of a failed container's output is shown.
+const tailLines = 30
+
+// evidence is the error of a gate that did not open.
+func (w *Walker) evidence(ctx context.Context, l rollout.Look, output, reason string) error {
+	i := l.Instance
+	e := fault.New(fault.Unhealthy, "%s", reason)
+	if output == "" {
+		output = "none: the container did not run"
+	}
+	e.Detail = []string{
+		"last probe: " + output,
+		fmt.Sprintf("container: %s %s, exit code %d, %d restarts", i.Name, i.State, i.ExitCode, i.Restarts),
+	}
+	lines, err := w.World.Views.Tail(ctx, i.ID, tailLines)
+	switch {
+	case err != nil:
+		e.Detail = append(e.Detail, "its output could not be read: "+err.Error())
+	case len(lines) == 0:
+		e.Detail = append(e.Detail, "it printed nothing")
+	default:
+		e.Detail = append(e.Detail, fmt.Sprintf("its last %d lines:", len(lines)))
+		for _, line := range lines {
+			e.Detail = append(e.Detail, "  | "+line)
+		}
+	}
+	return e
+}

@@ -1,0 +1,277 @@
+//go:build real
+
+package consul
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"svckit/lab"
+	"svckit/lib/fault"
+	"svckit/lib/fleet"
+)
+
+func holder(who string) fleet.Holder {
+	return fleet.Holder{Who: who, Node: "node1", PID: os.Getpid(), Command: "svc-run up shop/web", Since: noon}
+}
+
+// holdForEver is what this test binary does when called as another process: hold a lock until killed.
+func holdForEver(key string) {
+	c, err := Open("svc", nil)
+	if err == nil {
+		_, err = c.Lock(context.Background(), key, holder("other process"), 0)
+	}
+	if err != nil {
+		fmt.Println("error:", err)
+		os.Exit(1)
+	}
+	fmt.Println("held")
+	select {}
+}
+
+// holdElsewhere starts a process that holds the lock, and returns a function that kills it.
+func holdElsewhere(t *testing.T, a *lab.Agent, key string) (kill func()) {
+	t.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), "SVCKIT_TEST_HOLD_LOCK="+key, "CONSUL_HTTP_ADDR="+a.URL())
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	kill = func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }
+	t.Cleanup(kill)
+	if line, _ := bufio.NewReader(out).ReadString('\n'); line != "held\n" {
+		t.Fatalf("other process says %q", line)
+	}
+	return kill
+}
+
+func TestLocksAgainstARealAgent(t *testing.T) {
+	a := lab.Consul(t)
+	c := connect(t, a, "svc", "")
+	holdElsewhere(t, a, "locks/shop/ttl")() // dies now, while the other tests go on
+	killed := time.Now()
+
+	t.Run("a held lock is a conflict that names its holder, a released one is free at once", func(t *testing.T) { heldAndReleased(t, c) })
+	t.Run("a waiter gets the lock when it is released", func(t *testing.T) { waiterGetsIt(t, c) })
+	t.Run("waiting ends with the wait and with the context", func(t *testing.T) { waitingEnds(t, c) })
+	t.Run("of many contenders one gets it", func(t *testing.T) { contenders(t, c) })
+	t.Run("a lock is lost when its session is destroyed", func(t *testing.T) { destroyed(t, a, c) })
+	t.Run("a lock is lost when its key is deleted", func(t *testing.T) { deleted(t, a, c) })
+	t.Run("a foreign value at the key is left alone", func(t *testing.T) { foreign(t, a, c) })
+	t.Run("a dead holder on this machine is relieved at once", func(t *testing.T) { relieved(t, a, c) })
+	t.Run("a dead holder elsewhere loses the lock by its TTL", func(t *testing.T) { byTTL(t, c, killed) })
+}
+
+func heldAndReleased(t *testing.T, c *Client) {
+	l, err := c.Lock(t.Context(), "locks/shop/web", holder("ana"), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = c.Lock(t.Context(), "locks/shop/web", holder("bob"), 0)
+	want := fmt.Sprintf("lock svc/locks/shop/web: held by ana on node1 (pid %d, svc-run up shop/web) since 2026-03-01T12:00:00Z", os.Getpid())
+	if fault.KindOf(err) != fault.Conflict || err.Error() != want {
+		t.Errorf("got  %v\nwant %s", err, want)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := l.Release(ended); err != nil {
+		t.Errorf("release after an interrupt: %v", err)
+	}
+	if err := l.Release(t.Context()); err != nil {
+		t.Errorf("release twice: %v", err)
+	}
+	began := time.Now()
+	next, err := c.Lock(t.Context(), "locks/shop/web", holder("bob"), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(began); took > 900*time.Millisecond {
+		t.Errorf("a released lock was free after %s only", took)
+	}
+	select {
+	case <-l.Lost():
+		t.Error("a released lock counts as lost")
+	default:
+	}
+	if err := next.Release(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if pair, err := c.get(t.Context(), "svc/locks/shop/web"); pair != nil || err != nil {
+		t.Errorf("a released lock leaves %v, %v", pair, err)
+	}
+}
+
+func waiterGetsIt(t *testing.T, c *Client) {
+	l, err := c.Lock(t.Context(), "locks/shop/wait", holder("ana"), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := make(chan error, 1)
+	go func() {
+		next, err := c.Lock(t.Context(), "locks/shop/wait", holder("bob"), 20*time.Second)
+		if err == nil {
+			err = next.Release(t.Context())
+		}
+		got <- err
+	}()
+	select {
+	case err := <-got:
+		t.Fatalf("the waiter did not wait: %v", err)
+	case <-time.After(300 * time.Millisecond):
+	}
+	began := time.Now()
+	if err := l.Release(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-got; err != nil || time.Since(began) > 2*time.Second {
+		t.Errorf("after %s: %v", time.Since(began), err)
+	}
+}
+
+func waitingEnds(t *testing.T, c *Client) {
+	l, err := c.Lock(t.Context(), "locks/shop/ends", holder("ana"), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Release(t.Context())
+	began := time.Now()
+	_, err = c.Lock(t.Context(), "locks/shop/ends", holder("bob"), time.Second)
+	if took := time.Since(began); fault.KindOf(err) != fault.Conflict || took < time.Second || took > 3*time.Second {
+		t.Errorf("after %s: %v", took, err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	if _, err := c.Lock(ctx, "locks/shop/ends", holder("bob"), time.Minute); fault.KindOf(err) != fault.Timeout {
+		t.Errorf("context ended: %v", err)
+	}
+}
+
+func contenders(t *testing.T, c *Client) {
+	results := make(chan error, 4)
+	for i := range 4 {
+		go func() {
+			_, err := c.Lock(t.Context(), "locks/shop/contended", holder(fmt.Sprint("c", i)), 0)
+			results <- err
+		}()
+	}
+	won := 0
+	for range 4 {
+		err := <-results
+		if err == nil {
+			won++
+		} else if fault.KindOf(err) != fault.Conflict {
+			t.Error(err)
+		}
+	}
+	if won != 1 {
+		t.Errorf("%d contenders hold the lock", won)
+	}
+	sessions, _, err := c.api.Session().List(nil)
+	left := 0
+	for _, s := range sessions {
+		if s.Name == "svc/locks/shop/contended" {
+			left++
+		}
+	}
+	if err != nil || left != 1 {
+		t.Errorf("%d sessions are left, %v", left, err)
+	}
+}
+
+func destroyed(t *testing.T, a *lab.Agent, c *Client) {
+	l, err := c.Lock(t.Context(), "locks/shop/destroyed", holder("ana"), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw(t, a, "PUT", "/v1/session/destroy/"+l.session, "")
+	waitLost(t, l)
+	if err := l.Release(t.Context()); err != nil {
+		t.Errorf("release of a lost lock: %v", err)
+	}
+}
+
+func deleted(t *testing.T, a *lab.Agent, c *Client) {
+	l, err := c.Lock(t.Context(), "locks/shop/deleted", holder("ana"), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw(t, a, "DELETE", "/v1/kv/svc/locks/shop/deleted", "")
+	waitLost(t, l)
+	next, err := c.Lock(t.Context(), "locks/shop/deleted", holder("bob"), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Release(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if _, err := c.Lock(t.Context(), "locks/shop/deleted", holder("eve"), 0); !strings.Contains(fmt.Sprint(err), "held by bob") {
+		t.Errorf("the release of a lost lock freed another's: %v", err)
+	}
+	if err := next.Release(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+func waitLost(t *testing.T, l *Lock) {
+	t.Helper()
+	select {
+	case <-l.Lost():
+	case <-time.After(5 * time.Second):
+		t.Error("not noticed within 5 s")
+	}
+}
+
+func foreign(t *testing.T, a *lab.Agent, c *Client) {
+	put(t, a, "svc/locks/shop/foreign", "keep me")
+	if _, err := c.Lock(t.Context(), "locks/shop/foreign", holder("ana"), 0); fault.KindOf(err) != fault.Refused {
+		t.Errorf("%v, want refused", err)
+	}
+	if got := raw(t, a, "GET", "/v1/kv/svc/locks/shop/foreign?raw", ""); got != "keep me" {
+		t.Errorf("the value became %q", got)
+	}
+}
+
+func relieved(t *testing.T, a *lab.Agent, c *Client) {
+	holdElsewhere(t, a, "locks/shop/relieved")()
+	judge := *c
+	judge.Alive = func(h fleet.Holder) bool { return h.Who != "other process" }
+	began := time.Now()
+	l, err := judge.Lock(t.Context(), "locks/shop/relieved", holder("ana"), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("taken over after %s only", took)
+	}
+	if _, err := judge.Lock(t.Context(), "locks/shop/relieved", holder("bob"), 0); !strings.Contains(fmt.Sprint(err), "held by ana") {
+		t.Errorf("%v", err)
+	}
+	if err := l.Release(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+func byTTL(t *testing.T, c *Client, killed time.Time) {
+	if _, err := c.Lock(t.Context(), "locks/shop/ttl", holder("ana"), 0); !strings.Contains(fmt.Sprint(err), "held by other process") {
+		t.Fatalf("%s after the kill: %v", time.Since(killed), err)
+	}
+	l, err := c.Lock(t.Context(), "locks/shop/ttl", holder("ana"), 40*time.Second)
+	took := time.Since(killed)
+	if err != nil || took > 23*time.Second {
+		t.Fatalf("after %s: %v", took, err)
+	}
+	t.Logf("taken over %s after the holder was killed", took.Round(100*time.Millisecond))
+	if err := l.Release(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
