@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -157,10 +158,14 @@ func livesIn(pid int, p Place) bool {
 
 // removeShimSockets removes the sockets that containerd keeps in /run/containerd/s whatever its own folder is.
 func removeShimSockets(p Place) {
-	files, _ := filepath.Glob(p.Run() + "/containerd/io.containerd.runtime.v2.task/*/*/address")
-	for _, file := range files {
+	// Where each shim listens is in the file address, or since containerd 2 in bootstrap.json.
+	bundles := p.Run() + "/containerd/io.containerd.runtime.v2.task/*/*/"
+	addresses, _ := filepath.Glob(bundles + "address")
+	bootstraps, _ := filepath.Glob(bundles + "bootstrap.json")
+	socket := regexp.MustCompile(`/run/containerd/s/[0-9a-f]+`)
+	for _, file := range append(addresses, bootstraps...) {
 		if text, err := os.ReadFile(file); err == nil {
-			_ = os.Remove(strings.TrimPrefix(strings.TrimSpace(string(text)), "unix://"))
+			_ = os.Remove(socket.FindString(string(text)))
 		}
 	}
 }
