@@ -12,6 +12,8 @@ LAB   := bin/lab
 NAME  ?=
 PREFIX ?= /usr/local
 SHARE  = $(DESTDIR)$(PREFIX)/share
+# Programs know their commit, unless git cannot read this folder (another owner, no repository).
+VCS = $(shell git rev-parse HEAD >/dev/null 2>&1 && echo true || echo false)
 PROGRAMS = $(notdir $(wildcard cmd/*))
 
 .DEFAULT_GOAL := help
@@ -43,7 +45,7 @@ bench: setup build ## compare with docker run and docker build, as ratios
 	@$(LAB) run --name $(or $(NAME),bench) --wait 30m -- ./bench/run.sh
 
 build: ## build the programs into bin/
-	@if [ -n "$(PROGRAMS)" ]; then CGO_ENABLED=0 go build -trimpath -buildvcs=auto -o bin/ $(PROGRAMS:%=./cmd/%); fi
+	@if [ -n "$(PROGRAMS)" ]; then CGO_ENABLED=0 go build -trimpath -buildvcs=$(VCS) -o bin/ $(PROGRAMS:%=./cmd/%); fi
 
 install: build ## install programs, man pages and completions below PREFIX (/usr/local)
 	install -d $(SHARE)/man/man1 $(SHARE)/bash-completion/completions $(SHARE)/zsh/site-functions $(SHARE)/fish/vendor_completions.d
@@ -62,4 +64,4 @@ lab-clean: $(LAB) ## remove what killed runs of the lab left behind
 	@$(LAB) clean
 
 $(LAB):
-	@go build -o $(LAB) ./lab/cmd/lab
+	@go build -buildvcs=false -o $(LAB) ./lab/cmd/lab

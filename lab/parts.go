@@ -204,7 +204,7 @@ func consulBinary(t testing.TB) string {
 // the test with whatever the test has mounted in it.
 func RunDir(t testing.TB) string {
 	t.Helper()
-	dir, err := os.MkdirTemp(runRoot(), "run") //nolint:usetesting // t.TempDir is on disk
+	dir, err := os.MkdirTemp(runRoot(), "run")
 	if err != nil {
 		t.Fatal(err)
 	}

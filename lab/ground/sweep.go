@@ -1,7 +1,6 @@
 package ground
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -158,10 +158,14 @@ func livesIn(pid int, p Place) bool {
 
 // removeShimSockets removes the sockets that containerd keeps in /run/containerd/s whatever its own folder is.
 func removeShimSockets(p Place) {
-	files, _ := filepath.Glob(p.Run() + "/containerd/io.containerd.runtime.v2.task/*/*/address")
-	for _, file := range files {
+	// Where each shim listens is in the file address, or since containerd 2 in bootstrap.json.
+	bundles := p.Run() + "/containerd/io.containerd.runtime.v2.task/*/*/"
+	addresses, _ := filepath.Glob(bundles + "address")
+	bootstraps, _ := filepath.Glob(bundles + "bootstrap.json")
+	socket := regexp.MustCompile(`/run/containerd/s/[0-9a-f]+`)
+	for _, file := range append(addresses, bootstraps...) {
 		if text, err := os.ReadFile(file); err == nil {
-			_ = os.Remove(strings.TrimPrefix(strings.TrimSpace(string(text)), "unix://"))
+			_ = os.Remove(socket.FindString(string(text)))
 		}
 	}
 }
@@ -195,14 +199,18 @@ func unmountBelow(dir string) error {
 }
 
 func mountsBelow(dir string) ([]string, error) {
-	f, err := os.Open("/proc/self/mountinfo")
+	table, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
 		return nil, fmt.Errorf("list mounts: %w", err)
 	}
-	defer f.Close()
+	return mountPoints(string(table), dir), nil
+}
+
+// mountPoints reads a table like /proc/self/mountinfo (proc(5)), in its order.
+func mountPoints(table, dir string) []string {
 	var points []string
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		fields := strings.Fields(lines.Text())
+	for line := range strings.Lines(table) {
+		fields := strings.Fields(line)
 		if len(fields) < 5 {
 			continue
 		}
@@ -211,7 +219,7 @@ func mountsBelow(dir string) ([]string, error) {
 			points = append(points, point)
 		}
 	}
-	return points, nil
+	return points
 }
 
 // removeCgroups removes the control groups of that name in every hierarchy, innermost first.

@@ -62,12 +62,12 @@ func installPackages(ctx context.Context, say *Teller) error {
 		return fmt.Errorf("install %s: needs root: run `sudo make setup`", list)
 	}
 	return say.Step(ctx, "install from Debian: "+list, "1 min", func() error {
-		for _, args := range [][]string{{"update"}, append([]string{"install", "--yes", "--no-install-recommends"}, pkgs...)} {
-			cmd := exec.CommandContext(ctx, "apt-get", append([]string{"-qq"}, args...)...)
-			cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
-			if err := runQuietly(cmd); err != nil {
-				return errors.Join(fmt.Errorf("install %s", list), err)
-			}
+		// One of the machine's other package sources may be out of order: the installation tells.
+		stale := runQuietly(exec.CommandContext(ctx, "apt-get", "-qq", "update"))
+		cmd := exec.CommandContext(ctx, "apt-get", append([]string{"-qq", "install", "--yes", "--no-install-recommends"}, pkgs...)...)
+		cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
+		if err := runQuietly(cmd); err != nil {
+			return errors.Join(err, stale)
 		}
 		return nil
 	})

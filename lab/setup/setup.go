@@ -203,7 +203,10 @@ func makeBase(ctx context.Context, work, out string) error {
 // unpackRegistry takes the binary out of the Debian package: installing the
 // package would start a registry on the machine's port 5000.
 func unpackRegistry(ctx context.Context, work, out string) error {
-	cmd := exec.CommandContext(ctx, "sh", "-ec", `apt-get -qq download docker-registry && dpkg -x docker-registry_*.deb . && mv usr/bin/docker-registry "$0"`, out)
+	cmd := exec.CommandContext(ctx, "sh", "-ec", `
+		apt-get -qq download docker-registry || { apt-get -qq update; apt-get -qq download docker-registry; }
+		dpkg -x docker-registry_*.deb .
+		mv usr/bin/docker-registry "$0"`, out)
 	cmd.Dir = work
 	return runQuietly(cmd)
 }

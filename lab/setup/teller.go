@@ -17,12 +17,12 @@ type Teller struct {
 	every    time.Duration // between two signs of life of a step
 }
 
-// NewTeller redraws one line each second on a terminal; elsewhere it writes a line every 15 seconds.
+// NewTeller redraws one line each second on a terminal; elsewhere it writes a line every 30 seconds.
 func NewTeller(f *os.File) *Teller {
 	if term.IsTerminal(int(f.Fd())) {
 		return &Teller{w: f, terminal: true, every: time.Second}
 	}
-	return &Teller{w: f, every: 15 * time.Second}
+	return &Teller{w: f, every: 30 * time.Second}
 }
 
 // Line writes one line.

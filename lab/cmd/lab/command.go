@@ -53,11 +53,8 @@ func command(ctx context.Context, args []string) (int, error) {
 }
 
 func codeOf(err error) (int, error) {
-	switch {
-	case errors.Is(err, ground.ErrHeld):
+	if errors.Is(err, ground.ErrHeld) {
 		return int(fault.Conflict), err
-	case errors.Is(err, context.Canceled):
-		return int(fault.Interrupted), errors.New("interrupted")
 	}
 	return int(fault.KindOf(err)), err
 }
@@ -98,13 +95,9 @@ func run(ctx context.Context, say *setup.Teller, args []string) (int, error) {
 		return codeOf(err)
 	}
 	say.Line("%s: up in %s; from another terminal: docker -H %s ps", place, time.Since(start).Round(100*time.Millisecond), engine.Host())
-	code, err := ground.Run(ctx, place, lock.Cookie, ground.Command{Args: flags.Args(), Inside: *inside, Path: filepath.Dir(parts.Registry), Env: []string{
+	return ground.Run(ctx, place, lock.Cookie, ground.Command{Args: flags.Args(), Inside: *inside, Path: filepath.Dir(parts.Registry), Env: []string{
 		ground.ConsulVar + "=" + parts.Consul, ground.BaseVar + "=" + parts.Base,
 	}})
-	if ctx.Err() != nil {
-		return codeOf(ctx.Err())
-	}
-	return code, err
 }
 
 // acquire takes the lab's name and clears what a killed run of that name left.
