@@ -132,13 +132,12 @@ func dnsFindings(f facts, servers []dnsFact, why string) []finding {
 func checkRestart(f facts) []finding {
 	var out []finding
 	for _, i := range f.instances {
-		if i.Restart == "unless-stopped" {
-			out = append(out, is(bad, "svc-run up "+i.App+"/"+i.Service+" --force makes a new container",
-				"%s has the restart policy unless-stopped: after a reload by signal it stays down after a crash or a reboot", label(i)))
-		}
-		if i.Restart == "no" || i.Restart == "" {
-			out = append(out, is(warn, "svc-run up "+i.App+"/"+i.Service+" --force makes a new container",
-				"%s has no restart policy: it stays down after a crash or a reboot", label(i)))
+		fix := "docker update --restart=always " + i.Short()
+		switch i.Restart {
+		case "unless-stopped":
+			out = append(out, is(bad, fix, "%s has the restart policy unless-stopped: after a reload by signal it stays down after a crash or a reboot", label(i)))
+		case "no", "":
+			out = append(out, is(warn, fix, "%s has no restart policy: it stays down after a crash or a reboot", label(i)))
 		}
 	}
 	return orFine(f, out, "every container comes back after a crash and a reboot")
@@ -148,7 +147,8 @@ func checkStopSignal(f facts) []finding {
 	var out []finding
 	for _, i := range f.instances {
 		if i.StopSignal == "" {
-			out = append(out, is(warn, "svc-run up "+i.App+"/"+i.Service+" --force makes a new container",
+			name := i.App + "/" + i.Service
+			out = append(out, is(warn, "it goes with the next release; at once, with a gap: svc-run down "+name+" && svc-run up "+name,
 				"%s has no stop signal of its own: a reload by signal would count as stopping it by hand", label(i)))
 		}
 	}
