@@ -10,10 +10,6 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"svc-run": main})
-}
-
 // exits runs a command that must end with a certain code: exits CODE COMMAND [ARG]...
 func exits(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {

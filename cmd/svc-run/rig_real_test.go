@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/rogpeppe/go-internal/testscript"
 
 	"svckit/lab"
 	"svckit/lab/load"
@@ -36,7 +37,7 @@ const (
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) == "" {
-		os.Exit(m.Run())
+		testscript.Main(m, map[string]func(){"svc-run": main})
 	}
 	ctx := context.Background()
 	if n, err := strconv.Atoi(os.Getenv(killAfter)); err == nil {
