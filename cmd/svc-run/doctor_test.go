@@ -217,9 +217,13 @@ func TestARegistryIsAskedHowItSpeaks(t *testing.T) {
 		insecure []string
 		want     bool
 	}{
-		{"localhost:5000", nil, true}, {"127.0.0.1:5000", nil, true}, {"r.example:5000", nil, false},
-		{"r.example:5000", []string{"r.example:5000"}, true}, {"r.example:5000", []string{"r.example:5001"}, false},
-		{"10.1.2.3:5000", []string{"10.0.0.0/8"}, true}, {"11.1.2.3:5000", []string{"10.0.0.0/8"}, false},
+		{"localhost:5000", nil, true},
+		{"127.0.0.1:5000", nil, true},
+		{"r.example:5000", nil, false},
+		{"r.example:5000", []string{"r.example:5000"}, true},
+		{"r.example:5000", []string{"r.example:5001"}, false},
+		{"10.1.2.3:5000", []string{"10.0.0.0/8"}, true},
+		{"11.1.2.3:5000", []string{"10.0.0.0/8"}, false},
 	} {
 		if got := acceptsPlain(tt.host, tt.insecure); got != tt.want {
 			t.Errorf("%s with %v: %v, want %v", tt.host, tt.insecure, got, tt.want)

@@ -26,6 +26,7 @@ type fakeStore struct {
 func (f *fakeStore) Release(context.Context, string, string) (fleet.Release, error) {
 	return f.release, f.readErr
 }
+
 func (f *fakeStore) Current(context.Context, string) (fleet.Current, error) { return f.current, nil }
 
 func (f *fakeStore) SetCurrent(_ context.Context, _ string, c fleet.Current) error {

@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -148,8 +149,10 @@ func TestLogsGoOnWithARealReplacement(t *testing.T) {
 	var out lockedBuffer
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	j := logsJob{engine: n.engine, prefix: n.prefix, target: target{n.app, "web"}, stdout: &out, stderr: io.Discard,
-		options: docker.LogOptions{Tail: 10}, every: 200 * time.Millisecond, say: t.Logf}
+	j := logsJob{
+		engine: n.engine, prefix: n.prefix, target: target{n.app, "web"}, stdout: &out, stderr: io.Discard,
+		options: docker.LogOptions{Tail: 10}, every: 200 * time.Millisecond, say: t.Logf,
+	}
 	done := make(chan error)
 	go func() { done <- j.follow(ctx) }()
 	out.await(t, "hello 1\n")
@@ -161,5 +164,7 @@ func TestLogsGoOnWithARealReplacement(t *testing.T) {
 	third := n.start(t, 3)
 	out.await(t, "hello 1\nweb/"+second[:8]+" | hello 2\nweb/"+third[:8]+" | hello 3\n")
 	cancel()
-	<-done
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Errorf("ended with %v", err)
+	}
 }
