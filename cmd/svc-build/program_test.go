@@ -170,7 +170,11 @@ func folder(t *testing.T, files map[string]string) string {
 
 func run(t *testing.T, w world, words ...string) (code int, stdout, stderr string) {
 	t.Helper()
-	t.Setenv("SVC_CONFIG", filepath.Join(t.TempDir(), "none.yaml"))
+	settings := filepath.Join(t.TempDir(), "node.yaml")
+	if err := os.WriteFile(settings, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("SVC_CONFIG", settings)
 	var out, talk bytes.Buffer
 	code = tool.Run(t.Context(), program(w), append([]string{"svc-build"}, words...), strings.NewReader(""), &out, &talk)
 	return code, out.String(), talk.String()

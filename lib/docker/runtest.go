@@ -51,7 +51,7 @@ func (e *Engine) RunTest(ctx context.Context, r TestRequest) (took time.Duration
 	}
 	if code != 0 {
 		return took, &fault.Error{Kind: fault.Failed, Msg: "run test " + strings.Join(r.Command, " "),
-			Err: fmt.Errorf("exit code %d%s", code, meaning(code)), Detail: last}
+			Err: fmt.Errorf("exit code %d%s", code, meaning(code)), Hint: testHint(code), Detail: last}
 	}
 	return took, nil
 }
@@ -124,11 +124,15 @@ func testError(ctx context.Context, r TestRequest, err error, last []string) err
 		return fmt.Errorf("%s: %w", what, context.Cause(ctx))
 	case client.IsErrConnectionFailed(err):
 		return fault.New(fault.Unreachable, "%s: %w", what, err)
-	case containsAny(err.Error(), "executable file not found", "no such file or directory"):
-		return &fault.Error{Kind: fault.Failed, Msg: what, Err: fmt.Errorf("the image has no %s", r.Command[0]),
-			Hint: "build.test in app.yaml runs inside the built image: it must hold the program"}
 	}
 	return &fault.Error{Kind: fault.Failed, Msg: what, Err: err, Detail: last}
+}
+
+func testHint(code int64) string {
+	if code == 126 || code == 127 {
+		return "build.test in app.yaml runs inside the built image and without a shell: the image must hold the program"
+	}
+	return ""
 }
 
 // meaning explains exit codes that are not the program's own.
