@@ -162,14 +162,23 @@ func (r *rig) release(name, manners, text string) string {
 // kv writes a raw value below the prefix.
 func (r *rig) kv(key, value string) {
 	r.t.Helper()
-	req, _ := http.NewRequest(http.MethodPut, r.agent.URL()+"/v1/kv/svc/"+key, strings.NewReader(value))
+	r.agentCall(http.MethodPut, "/v1/kv/svc/"+key, value)
+}
+
+// agentCall asks the agent and expects 200.
+func (r *rig) agentCall(method, path, body string) {
+	r.t.Helper()
+	req, err := http.NewRequest(method, r.agent.URL()+path, strings.NewReader(body))
+	if err != nil {
+		r.t.Fatal(err)
+	}
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
 		r.t.Fatal(err)
 	}
 	_ = res.Body.Close()
 	if res.StatusCode != http.StatusOK {
-		r.t.Fatalf("write %s: %s", key, res.Status)
+		r.t.Fatalf("%s %s: %s", method, path, res.Status)
 	}
 }
 

@@ -230,11 +230,7 @@ func TestRegistrationsWithoutAContainerGoAndNothingElse(t *testing.T) {
 	r := newRig(t)
 	r.release("r1", "good", plainSpec)
 	r.must("up", r.service())
-	foreign := `{"ID":"not-ours","Name":"other","Port":1}`
-	req, _ := http.NewRequest(http.MethodPut, r.agent.URL()+"/v1/agent/service/register", strings.NewReader(foreign))
-	if res, err := http.DefaultClient.Do(req); err != nil || res.StatusCode != 200 {
-		t.Fatalf("%v %v", res, err)
-	}
+	r.agentCall(http.MethodPut, "/v1/agent/service/register", `{"ID":"not-ours","Name":"other","Port":1}`)
 	list, err := r.engine.Instances(t.Context(), r.app, "")
 	if err != nil || len(list) != 1 {
 		t.Fatal(list, err)
@@ -246,12 +242,7 @@ func TestRegistrationsWithoutAContainerGoAndNothingElse(t *testing.T) {
 	if containers, entries := r.state(); len(containers) != 1 || entries != 1 {
 		t.Errorf("left %q and %d registrations", containers, entries)
 	}
-	res, err := http.Get(r.agent.URL() + "/v1/agent/service/not-ours")
-	if err != nil || res.StatusCode != 200 {
-		t.Errorf("the registration of another is gone: %v %v", res, err)
-	}
-	_, _ = io.Copy(io.Discard, res.Body)
-	_ = res.Body.Close()
+	r.agentCall(http.MethodGet, "/v1/agent/service/not-ours", "") // still there
 }
 
 func TestTwoRunsAtTheSameTimeExcludeEachOther(t *testing.T) {
