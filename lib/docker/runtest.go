@@ -50,8 +50,10 @@ func (e *Engine) RunTest(ctx context.Context, r TestRequest) (took time.Duration
 		return took, testError(limited, r, err, last)
 	}
 	if code != 0 {
-		return took, &fault.Error{Kind: fault.Failed, Msg: "run test " + strings.Join(r.Command, " "),
-			Err: fmt.Errorf("exit code %d%s", code, meaning(code)), Hint: testHint(code), Detail: last}
+		return took, &fault.Error{
+			Kind: fault.Failed, Msg: "run test " + strings.Join(r.Command, " "),
+			Err: fmt.Errorf("exit code %d%s", code, meaning(code)), Hint: testHint(code), Detail: last,
+		}
 	}
 	return took, nil
 }
@@ -118,8 +120,10 @@ func testError(ctx context.Context, r TestRequest, err error, last []string) err
 	what := "run test " + strings.Join(r.Command, " ")
 	switch {
 	case errors.Is(context.Cause(ctx), errTestTooLong):
-		return &fault.Error{Kind: fault.Timeout, Msg: what, Err: fmt.Errorf("still running after %s", r.Limit),
-			Hint: "--test-timeout gives it longer", Detail: last}
+		return &fault.Error{
+			Kind: fault.Timeout, Msg: what, Err: fmt.Errorf("still running after %s", r.Limit),
+			Hint: "--test-timeout gives it longer", Detail: last,
+		}
 	case ctx.Err() != nil:
 		return fmt.Errorf("%s: %w", what, context.Cause(ctx))
 	case client.IsErrConnectionFailed(err):

@@ -243,8 +243,10 @@ func TestWhatNoImageCanHoldIsNamed(t *testing.T) {
 			}
 			return err
 		}, "read source: app.sock is a socket, which no image can hold"},
-		{"a named pipe", func(dir string) error { return syscall.Mkfifo(filepath.Join(dir, "pipe"), 0o600) },
-			"read source: pipe is a named pipe, which no image can hold"},
+		{
+			"a named pipe", func(dir string) error { return syscall.Mkfifo(filepath.Join(dir, "pipe"), 0o600) },
+			"read source: pipe is a named pipe, which no image can hold",
+		},
 		{"a file called as the generated Dockerfile is", func(dir string) error {
 			return os.WriteFile(filepath.Join(dir, GeneratedName), nil, 0o600)
 		}, "read source: .svckit.Dockerfile is the name of a generated Dockerfile: rename the file"},
