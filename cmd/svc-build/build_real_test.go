@@ -128,6 +128,11 @@ func TestANewProjectIsBuiltPushedAndRecorded(t *testing.T) {
 		t.Run(row.runtime, func(t *testing.T) {
 			p := newPlace(t, "")
 			p.project(row.runtime, row.base)
+			if row.runtime == "go" { // the image holds the program only, so its own tests run here
+				if out, err := exec.Command("go", "test", "./...").CombinedOutput(); err != nil {
+					t.Errorf("the project's tests: %v\n%s", err, out)
+				}
+			}
 			code, stdout, stderr, cold := p.call("--push")
 			if code != 0 || !oneLine.MatchString(stdout) {
 				t.Fatalf("exit %d, stdout %q\n%s", code, stdout, stderr)
