@@ -138,7 +138,7 @@ build: {image: %s}
 services:
   web:
     port: 8000
-    check: {http: /healthz, interval: 1s, min_healthy: 1s, deadline: 20s}
+    check: {http: /healthz, interval: 1s, timeout: 10s, min_healthy: 1s, deadline: 20s}
     stop: {timeout: 10s, drain: 500ms}
 `
 
