@@ -237,6 +237,31 @@ func TestDNSThatStillAnswersKeepsTheOldOneRunning(t *testing.T) {
 	})
 }
 
+func TestAnInstanceIsStoppedOnlyWhenNoClientCanHoldItsAnswer(t *testing.T) {
+	inBubble(t, func(t *testing.T, node *fakeNode) {
+		node.ttl = 30 * time.Second
+		alone := func(j *apply.Job) { j.Wanted.Service.Overlap = false }
+		if _, err := up(t.Context(), node, job("good-1", 1, alone), nil); err != nil {
+			t.Fatal(err)
+		}
+		var gone time.Time
+		_, err := up(t.Context(), node, job("good-2", 1, alone), func(_ int, s rollout.Step) {
+			switch s.Action {
+			case rollout.ActWithdraw:
+				gone = time.Now()
+			case rollout.ActDrain:
+				// TTL 30 s, margin 1 s, drain 2 s
+				if took := time.Since(gone); took < 33*time.Second {
+					t.Errorf("drained for %s, want 33s", took)
+				}
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
 func TestOneBadInstanceOfThreeIsPartlyApplied(t *testing.T) {
 	inBubble(t, func(t *testing.T, node *fakeNode) {
 		if _, err := up(t.Context(), node, job("good-1", 2, nil), nil); err != nil {
