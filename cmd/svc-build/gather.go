@@ -155,8 +155,10 @@ func generate(dir, file string, app spec.App) ([]byte, error) {
 	if !strings.Contains(text, "\nCMD ") && app.Build.Runtime != spec.Static {
 		for _, s := range app.Services {
 			if len(s.Command) == 0 {
-				problems = append(problems, spec.Problem{File: file, Path: "services." + s.Key + ".command",
-					Msg: fmt.Sprintf("missing: the Dockerfile of runtime %s has no command of its own", app.Build.Runtime)})
+				problems = append(problems, spec.Problem{
+					File: file, Path: "services." + s.Key + ".command",
+					Msg: fmt.Sprintf("missing: the Dockerfile of runtime %s has no command of its own", app.Build.Runtime),
+				})
 			}
 		}
 	}

@@ -145,8 +145,10 @@ func openLocal(ctx context.Context, w *world, s *tool.Session, of target) (*depl
 		d.world.Registrar = agentOnly{client}
 	case fault.KindOf(err) == fault.Unreachable:
 		s.Say("note: no Consul agent answers; the service runs, and nobody finds it by name")
-		d.agent = fleet.Agent{Node: hostname(), Address: "127.0.0.1"}
 		d.world.Registrar = alone{}
+		if d.agent, err = remembered(ctx, d.world.Views); err != nil {
+			return nil, err
+		}
 	default:
 		return nil, err
 	}
@@ -203,6 +205,18 @@ func (d *deploy) pinned(ctx context.Context, ref string) (string, error) {
 		return image.Digests[0], nil
 	}
 	return image.ID, nil
+}
+
+// remembered is what the containers of this node know of its agent, so that an
+// agent that is away makes none of them look different.
+func remembered(ctx context.Context, views apply.Views) (fleet.Agent, error) {
+	list, err := views.Instances(ctx, "", "")
+	for _, i := range list {
+		if name := i.Env["SVC_NODE"]; name != "" && i.Address != "" {
+			return fleet.Agent{Node: name, Address: i.Address}, err
+		}
+	}
+	return fleet.Agent{Node: hostname(), Address: "127.0.0.1"}, err
 }
 
 func hostname() string {

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/rogpeppe/go-internal/testscript"
 
 	"svckit/lab"
 	"svckit/lab/load"
@@ -36,7 +37,7 @@ const (
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) == "" {
-		os.Exit(m.Run())
+		testscript.Main(m, map[string]func(){"svc-run": main})
 	}
 	ctx := context.Background()
 	if n, err := strconv.Atoi(os.Getenv(killAfter)); err == nil {
@@ -137,7 +138,7 @@ build: {image: %s}
 services:
   web:
     port: 8000
-    check: {http: /healthz, interval: 1s, min_healthy: 1s, deadline: 20s}
+    check: {http: /healthz, interval: 1s, timeout: 10s, min_healthy: 1s, deadline: 20s}
     stop: {timeout: 10s, drain: 500ms}
 `
 
@@ -161,14 +162,23 @@ func (r *rig) release(name, manners, text string) string {
 // kv writes a raw value below the prefix.
 func (r *rig) kv(key, value string) {
 	r.t.Helper()
-	req, _ := http.NewRequest(http.MethodPut, r.agent.URL()+"/v1/kv/svc/"+key, strings.NewReader(value))
+	r.agentCall(http.MethodPut, "/v1/kv/svc/"+key, value)
+}
+
+// agentCall asks the agent and expects 200.
+func (r *rig) agentCall(method, path, body string) {
+	r.t.Helper()
+	req, err := http.NewRequest(method, r.agent.URL()+path, strings.NewReader(body))
+	if err != nil {
+		r.t.Fatal(err)
+	}
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
 		r.t.Fatal(err)
 	}
 	_ = res.Body.Close()
 	if res.StatusCode != http.StatusOK {
-		r.t.Fatalf("write %s: %s", key, res.Status)
+		r.t.Fatalf("%s %s: %s", method, path, res.Status)
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 
 // tidy does what may fail without the deployment having failed.
 func (d *deploy) tidy(ctx context.Context, job apply.Job, changed bool) {
-	if d.consul == nil {
+	if d.consul == nil || job.Wanted.Image == "" { // local mode; a service that goes
 		return
 	}
 	if err := delivery.SaveLast(d.settings.StateDir, d.app, d.service, job.Values, time.Now()); err != nil {

@@ -15,8 +15,10 @@ root=$PWD
 export PATH="$root/bin:$PATH" DOCKER_HOST=$SVCKIT_TEST_DOCKER CONSUL_HTTP_ADDR=http://127.0.0.1:8500
 export SVC_RUN_DIR=$work/run SVC_STATE_DIR=$work/state SVC_CONFIG=''
 
-title() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
-run()   { printf '\033[36m$ %s\033[0m\n' "$*"; "$@"; }
+bold='' blue='' plain=''
+if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then bold=$'\033[1m' blue=$'\033[36m' plain=$'\033[0m'; fi
+title() { printf '\n%s== %s%s\n' "$bold" "$*" "$plain"; }
+run()   { printf '%s$ %s%s\n' "$blue" "$*" "$plain"; "$@"; }
 until_ok() { for _ in $(seq 200); do "$@" >/dev/null 2>&1 && return 0; sleep 0.05; done; echo "demo: gave up waiting: $*" >&2; exit 1; }
 ask()   { curl -fsS "http://$(bin_srv "$1")$2"; }
 # The first endpoint that Consul DNS names for a service, as host:port.
@@ -29,7 +31,7 @@ log: {level: error}
 storage: {filesystem: {rootdirectory: $work/registry}}
 http: {addr: 127.0.0.1:5000}
 YML
-docker-registry serve "$work/registry.yml" 2>/dev/null &
+docker-registry serve "$work/registry.yml" >/dev/null 2>&1 &
 "$SVCKIT_TEST_CONSUL" agent -dev -node=demo -log-level=error >/dev/null &
 until_ok curl -fsS http://127.0.0.1:5000/v2/
 until_ok curl -fsS http://127.0.0.1:8500/v1/catalog/service/consul
@@ -76,10 +78,17 @@ cat "$work/load.txt"
 [ "$status" = 0 ]
 run svc-run promote hello-go "$new"
 
+title "Broken code: the test in the built image fails, so nothing is pushed"
+cp "$work/hello-go/main.go" "$work/main.go"
+sed -i 's/"ok"/"broken"/; s/http.StatusOK/http.StatusInternalServerError/' "$work/hello-go/main.go"
+commit hello-go "break the code"
+build hello-go && status=0 || status=$?
+echo "(exit $status)"; [ "$status" = 1 ]
+
 title "A broken release: its check never passes; the old one stays"
-sed -i 's/ok/broken/; s/http.StatusOK/http.StatusInternalServerError/' "$work/hello-go/main.go"
+cp "$work/main.go" "$work/hello-go/main.go"
 sed -i 's#deadline: [0-9a-z]*#deadline: 6s#; s#http: /healthz#http: /nothing-here#' "$work/hello-go/app.yaml"
-commit hello-go "break it"
+commit hello-go "break the check"
 build hello-go
 bad=$(git -C "$work/hello-go" rev-parse --short=12 HEAD)
 load http://hello-go-web.service.consul/ > "$work/load.txt" & loading=$!
@@ -101,4 +110,4 @@ title "Down again"
 run svc-run down hello-go/web
 run svc-run down wsgi-gunicorn/web
 run svc-run ps
-printf '\n\033[1mDone. The lab goes away with everything in it.\033[0m\n'
+title "Done. The lab goes away with everything in it."

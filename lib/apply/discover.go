@@ -2,6 +2,7 @@ package apply
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -144,7 +145,7 @@ func undiscovered(ctx context.Context, name string, r fleet.Registration, want b
 		verb = "does not answer with"
 	}
 	err := fault.New(fault.Timeout, "DNS %s %s %s:%d after %s", name, verb, r.Address, r.Port, discoveryLimit)
-	if cause := context.Cause(ctx); cause != context.DeadlineExceeded && cause != nil {
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.DeadlineExceeded) {
 		return cause
 	}
 	if last != nil {

@@ -3,7 +3,6 @@ package apply
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"svckit/lib/fault"
@@ -26,7 +25,6 @@ func (w *Walker) gate(ctx context.Context, s rollout.Step) error {
 	g := rollout.Gate{MinHealthy: check.MinHealthy, Deadline: time.Now().Add(check.Deadline)}
 	p, done := w.progress(s)
 	defer done()
-	began := time.Now()
 	for {
 		look, output, err := w.look(ctx, s.Target)
 		if err != nil {
@@ -34,7 +32,7 @@ func (w *Walker) gate(ctx context.Context, s rollout.Step) error {
 		}
 		next, verdict, reason := g.Observe(look)
 		g = next
-		p.Report(describe(look, output), int64(time.Since(began)/time.Second), 0)
+		p.Report(describe(look), 0, 0)
 		switch verdict {
 		case rollout.Passed:
 			return nil
@@ -67,17 +65,25 @@ func (w *Walker) look(ctx context.Context, name string) (rollout.Look, string, e
 		return look, "", context.Cause(ctx)
 	}
 	look.At, look.Err = time.Now(), err
-	if err != nil {
-		output = strings.TrimSpace(err.Error() + " " + output)
-	}
 	return look, output, nil
 }
 
-func describe(l rollout.Look, output string) string {
-	if l.Err == nil {
-		output = "passing"
+func describe(l rollout.Look) string {
+	if l.Instance.State != fleet.Running {
+		return string(l.Instance.State)
 	}
-	return fmt.Sprintf("%s, check: %s", l.Instance.State, output)
+	return "running, check: " + probed(l)
+}
+
+// probed is what the probe of a look came to, in words.
+func probed(l rollout.Look) string {
+	switch {
+	case l.Err != nil:
+		return l.Err.Error()
+	case l.Instance.State != fleet.Running:
+		return "none, the container did not run"
+	}
+	return "passing"
 }
 
 // tailLines is how much of a failed container's output is shown.
@@ -87,13 +93,11 @@ const tailLines = 30
 func (w *Walker) evidence(ctx context.Context, l rollout.Look, output, reason string) error {
 	i := l.Instance
 	e := fault.New(fault.Unhealthy, "%s", reason)
-	if output == "" {
-		output = "none: the container did not run"
+	e.Detail = []string{"last probe: " + probed(l)}
+	if output != "" {
+		e.Detail = append(e.Detail, "its answer: "+output)
 	}
-	e.Detail = []string{
-		"last probe: " + output,
-		fmt.Sprintf("container: %s %s, exit code %d, %d restarts", i.Name, i.State, i.ExitCode, i.Restarts),
-	}
+	e.Detail = append(e.Detail, fmt.Sprintf("container: %s %s, exit code %d, %d restarts", i.Name, i.State, i.ExitCode, i.Restarts))
 	lines, err := w.World.Views.Tail(ctx, i.ID, tailLines)
 	switch {
 	case err != nil:
@@ -101,7 +105,7 @@ func (w *Walker) evidence(ctx context.Context, l rollout.Look, output, reason st
 	case len(lines) == 0:
 		e.Detail = append(e.Detail, "it printed nothing")
 	default:
-		e.Detail = append(e.Detail, fmt.Sprintf("its last %d lines:", len(lines)))
+		e.Detail = append(e.Detail, "its output ends with:")
 		for _, line := range lines {
 			e.Detail = append(e.Detail, "  | "+line)
 		}

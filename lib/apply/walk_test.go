@@ -127,6 +127,20 @@ func TestABadReleaseLeavesTheOldOneServing(t *testing.T) {
 	}
 }
 
+func TestAContainerThatEndsAtOnceIsSeenWithinTwoSeconds(t *testing.T) {
+	inBubble(t, func(t *testing.T, node *fakeNode) {
+		var started time.Time
+		_, err := up(t.Context(), node, job("crash", 1, nil), func(_ int, s rollout.Step) {
+			if s.Action == rollout.ActStart {
+				started = time.Now()
+			}
+		})
+		if took := time.Since(started); fault.KindOf(err) != fault.Unhealthy || took > 2*time.Second {
+			t.Errorf("%v after %s", err, took)
+		}
+	})
+}
+
 func TestStopFirstBringsTheOldOneBack(t *testing.T) {
 	inBubble(t, func(t *testing.T, node *fakeNode) {
 		alone := func(j *apply.Job) { j.Wanted.Service.Overlap = false }

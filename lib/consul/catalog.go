@@ -175,6 +175,9 @@ func registration(s *api.AgentService, checks api.HealthChecks) fleet.Registrati
 	if want := parseCheck(s.Meta[fleet.MetaCheck]); want.Type == "" || hasCheck(checks, checkID(s.ID), want.Type) {
 		r.Check = want
 	}
+	if r.Node == "" && len(checks) > 0 {
+		r.Node = clean(checks[0].Node, 255)
+	}
 	r.Output, r.Reason = explain(checks)
 	return r
 }

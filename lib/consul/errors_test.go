@@ -34,7 +34,8 @@ func TestEveryAnswerOfConsulHasAKindAndAHint(t *testing.T) {
 			fault.Unreachable, "read k: consul at 127.0.0.1:8500: no answer in 10s", "CONSUL_HTTP_ADDR",
 		},
 		{
-			"no leader", api.StatusError{Code: 500, Body: "No cluster leader"},
+			"no leader",
+			api.StatusError{Code: 500, Body: "No cluster leader"},
 			fault.Unreachable, "read k: consul at 127.0.0.1:8500: No cluster leader", "raft list-peers",
 		},
 		{
@@ -42,19 +43,23 @@ func TestEveryAnswerOfConsulHasAKindAndAHint(t *testing.T) {
 			fault.Unreachable, "No cluster leader", "raft list-peers",
 		},
 		{
-			"wrong request that Consul calls 500", api.StatusError{Code: 500, Body: "Invalid Session TTL"},
+			"wrong request that Consul calls 500",
+			api.StatusError{Code: 500, Body: "Invalid Session TTL"},
 			fault.Failed, "Invalid Session TTL", "",
 		},
 		{
-			"too many connections", api.StatusError{Code: 429, Body: "Your IP is issuing too many concurrent connections"},
+			"too many connections",
+			api.StatusError{Code: 429, Body: "Your IP is issuing too many concurrent connections"},
 			fault.Unreachable, "too many concurrent", "200 connections",
 		},
 		{
-			"missing rule", api.StatusError{Code: 403, Body: `Permission denied: token with AccessorID '6a1253d2-1785-24fd-91c2-f8e78c745511' lacks permission 'key:write' on "svc/apps/shop/current"`},
+			"missing rule",
+			api.StatusError{Code: 403, Body: `Permission denied: token with AccessorID '6a1253d2-1785-24fd-91c2-f8e78c745511' lacks permission 'key:write' on "svc/apps/shop/current"`},
 			fault.Failed, "read k: not allowed: Permission denied", `give the token with accessor 6a1253d2-1785-24fd-91c2-f8e78c745511 the rule: key "svc/apps/shop/current" { policy = "write" }`,
 		},
 		{
-			"no token", api.StatusError{Code: 403, Body: `Permission denied: anonymous token lacks permission 'session:write' on "node1". The anonymous token is used implicitly`},
+			"no token",
+			api.StatusError{Code: 403, Body: `Permission denied: anonymous token lacks permission 'session:write' on "node1". The anonymous token is used implicitly`},
 			fault.Failed, "not allowed", `give a token (CONSUL_HTTP_TOKEN_FILE; none was given) the rule: session "node1" { policy = "write" }`,
 		},
 		{"unknown token", api.StatusError{Code: 403, Body: "ACL not found"}, fault.Failed, "not allowed: ACL not found", "does not know the token"},

@@ -21,7 +21,13 @@ var (
 )
 
 // reserved are the names that svc/apps/<app>/ holds beside its services.
-var reserved = map[string]bool{"config": true, "secrets": true, "releases": true, "current": true}
+func reserved(service string) bool {
+	switch service {
+	case "config", "secrets", "releases", "current":
+		return true
+	}
+	return false
+}
 
 func newKeys(prefix string) (keys, error) {
 	root := strings.Trim(prefix, "/")
@@ -89,7 +95,7 @@ func checkService(service string) error {
 	if !appName.MatchString(service) {
 		return badName("service", service, "[a-z][a-z0-9-]{0,39}")
 	}
-	if reserved[service] {
+	if reserved(service) {
 		return fault.New(fault.Invalid, "use service %q: the name is taken by svckit's own keys", service)
 	}
 	return nil

@@ -102,6 +102,7 @@ func TestKeysAgainstARealAgent(t *testing.T) {
 	})
 	t.Run("config layers with poison among them", func(t *testing.T) { layersWithPoison(t, a, c) })
 	t.Run("releases", func(t *testing.T) { releases(t, a, c) })
+	t.Run("poison among releases is named and left alone", func(t *testing.T) { poisonedReleases(t, a, c) })
 	t.Run("marks of one release from many nodes at once", func(t *testing.T) { marksAtOnce(t, c) })
 	t.Run("current moves by check-and-set", func(t *testing.T) { current(t, a, c) })
 	t.Run("journal is bounded", func(t *testing.T) { journal(t, a, c) })
@@ -181,7 +182,10 @@ func releases(t *testing.T, a *lab.Agent, c *Client) {
 	if err != nil || got.Image != imageB || got.Failed != nil || got.Stable == nil || *got.Stable != stable {
 		t.Errorf("pushed again: %+v, %v", got, err)
 	}
+}
 
+func poisonedReleases(t *testing.T, a *lab.Agent, c *Client) {
+	ctx := t.Context()
 	put(t, a, "svc/apps/shop/releases/poison", "not ours")
 	put(t, a, "svc/apps/shop/releases/newer", `{"schema":2}`)
 	v2 := sampleRelease("v2")
@@ -196,7 +200,8 @@ func releases(t *testing.T, a *lab.Agent, c *Client) {
 	if err := c.PutRelease(ctx, sampleRelease("poison")); fault.KindOf(err) != fault.Refused {
 		t.Errorf("poison overwritten: %v", err)
 	}
-	if err := c.MarkStable(ctx, "shop", "poison", stable); fault.KindOf(err) != fault.Invalid {
+	mark := fleet.Mark{Image: imageA, By: "ana@node1", At: noon}
+	if err := c.MarkStable(ctx, "shop", "poison", mark); fault.KindOf(err) != fault.Invalid {
 		t.Errorf("poison marked: %v", err)
 	}
 	if got := raw(t, a, http.MethodGet, "/v1/kv/svc/apps/shop/releases/poison?raw", ""); got != "not ours" {

@@ -59,44 +59,57 @@ func (c *Client) Lock(ctx context.Context, key string, h fleet.Holder, wait time
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "lock %s: %w", path, err)
 	}
-	deadline := time.Now().Add(wait)
-	delayed := time.Now().Add(lockDelay + lockDelay/2) // a key that nobody holds is worth that long
-	for {
-		pair, meta, err := c.lockPair(ctx, path, &api.QueryOptions{})
-		if err != nil {
-			return nil, err
+	w := waiter{path: path, value: value, deadline: time.Now().Add(wait), delayed: time.Now().Add(lockDelay + lockDelay/2)}
+	for tries := 0; ; tries++ {
+		l, err := c.take(ctx, w)
+		if tries > 0 && fault.KindOf(err) == fault.Unreachable && time.Now().Before(w.deadline) && sleep(ctx, renewSoon) {
+			continue // an outage while waiting is waited for, too
 		}
-		held := readLock(pair)
-		switch {
-		case held.foreign != nil:
-			return nil, notOverwritten(path, held.foreign)
-		case held.session == "":
-			l, err := c.acquire(ctx, path, value, pair)
-			if l != nil || err != nil {
-				return l, err
-			}
-			if time.Now().After(later(deadline, delayed)) {
-				return nil, fault.New(fault.Conflict, "lock %s: somebody else was faster", path)
-			}
-			if !sleep(ctx, 200*time.Millisecond) {
-				return nil, c.fault(ctx, "lock "+path, ctx.Err())
-			}
-			continue
-		case held.known && c.Alive != nil && !c.Alive(held.holder):
-			c.log.Info("take over lock of a process that died", "key", path, "holder", describe(held))
-			if err := c.drop(ctx, path, held.session); err != nil {
-				return nil, err
-			}
-			continue
-		}
-		left := time.Until(deadline)
-		if left <= 0 {
-			return nil, conflict(path, held)
-		}
-		if err := c.waitFor(ctx, path, meta.LastIndex, min(left, lookAgain)); err != nil {
-			return nil, err
+		if l != nil || err != nil {
+			return l, err
 		}
 	}
+}
+
+// waiter is one call of Lock.
+type waiter struct {
+	path     string
+	value    []byte
+	deadline time.Time
+	delayed  time.Time // a key that nobody holds is tried until then at least
+}
+
+// take tries once, and waits for a change of the key when it is held; nil, nil asks for another try.
+func (c *Client) take(ctx context.Context, w waiter) (*Lock, error) {
+	pair, meta, err := c.lockPair(ctx, w.path, &api.QueryOptions{})
+	if err != nil {
+		return nil, err
+	}
+	held := readLock(pair)
+	switch {
+	case held.foreign != nil:
+		return nil, notOverwritten(w.path, held.foreign)
+	case held.session == "":
+		l, err := c.acquire(ctx, w.path, w.value, pair)
+		if l != nil || err != nil {
+			return l, err
+		}
+		if time.Now().After(later(w.deadline, w.delayed)) {
+			return nil, fault.New(fault.Conflict, "lock %s: somebody else was faster", w.path)
+		}
+		if !sleep(ctx, 200*time.Millisecond) {
+			return nil, c.fault(ctx, "lock "+w.path, ctx.Err())
+		}
+		return nil, nil
+	case held.known && c.Alive != nil && !c.Alive(held.holder):
+		c.log.Info("take over lock of a process that died", "key", w.path, "holder", describe(held))
+		return nil, c.drop(ctx, w.path, held.session)
+	}
+	left := time.Until(w.deadline)
+	if left <= 0 {
+		return nil, conflict(w.path, held)
+	}
+	return nil, c.waitFor(ctx, w.path, meta.LastIndex, min(left, lookAgain))
 }
 
 // Lost is closed when the lock no longer is ours though nobody called Release:
@@ -156,15 +169,11 @@ func (c *Client) lockPair(ctx context.Context, key string, opts *api.QueryOption
 	return pair, meta, c.fault(ctx, "read "+key, err)
 }
 
-// waitFor blocks until the key changes or wait is over. An outage meanwhile is no reason to give up.
+// waitFor blocks until the key changes or wait is over; that Consul does not answer is for the next read to say.
 func (c *Client) waitFor(ctx context.Context, key string, index uint64, wait time.Duration) error {
-	began := time.Now()
 	_, _, err := c.lockPair(ctx, key, &api.QueryOptions{WaitIndex: max(index, 1), WaitTime: wait})
-	if err != nil && ctx.Err() == nil && fault.KindOf(err) == fault.Unreachable && time.Since(began) < wait {
-		if sleep(ctx, min(renewSoon, wait)) {
-			return nil
-		}
-		return c.fault(ctx, "lock "+key, ctx.Err())
+	if fault.KindOf(err) == fault.Unreachable {
+		return nil
 	}
 	return err
 }

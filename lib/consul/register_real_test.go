@@ -35,6 +35,15 @@ func instance(id string, check fleet.Check) fleet.Registration {
 	}
 }
 
+func cleanUp(t *testing.T, c *Client, id string) {
+	t.Helper()
+	t.Cleanup(func() {
+		if err := c.Deregister(context.Background(), id); err != nil { // the test's own context has ended
+			t.Error(err)
+		}
+	})
+}
+
 func ttl(d time.Duration) fleet.Check { return fleet.Check{Type: "ttl", Interval: d} }
 
 func within(t *testing.T, d time.Duration) context.Context {
@@ -121,7 +130,7 @@ func checkTypes(t *testing.T, c *Client) {
 		if err := errors.Join(c.Register(ctx, r), c.Await(ctx, r.ID, r.Name, fleet.Passing)); err != nil {
 			t.Fatal(err)
 		}
-		defer c.Deregister(ctx, r.ID)
+		cleanUp(t, c, r.ID)
 	}
 	sick.Store(true)
 	state.SetServingStatus("cart", healthpb.HealthCheckResponse_NOT_SERVING)
@@ -158,7 +167,7 @@ func maintenance(t *testing.T, c *Client) {
 	if err := errors.Join(c.Register(ctx, r), c.Maintain(ctx, r.ID, true, "reload of\nuwsgi"), c.Await(ctx, r.ID, r.Name, fleet.Maintenance)); err != nil {
 		t.Fatal(err)
 	}
-	defer c.Deregister(ctx, r.ID)
+	cleanUp(t, c, r.ID)
 	local, err := c.Registrations(ctx)
 	if err != nil || len(local) != 1 || local[0].Health != fleet.Maintenance || local[0].Reason != "reload of uwsgi" {
 		t.Errorf("%+v, %v", local, err)
@@ -177,7 +186,7 @@ func ttlCheck(t *testing.T, c *Client) {
 	if err := errors.Join(c.Register(ctx, r), c.UpdateTTL(ctx, r.ID, fleet.Warning, "queue is long"), c.Await(ctx, r.ID, r.Name, fleet.Warning)); err != nil {
 		t.Fatal(err)
 	}
-	defer c.Deregister(ctx, r.ID)
+	cleanUp(t, c, r.ID)
 	local, err := c.Registrations(ctx)
 	if err != nil || len(local) != 1 || local[0].Output != "queue is long" {
 		t.Errorf("%+v, %v", local, err)
@@ -191,7 +200,7 @@ func ttlCheck(t *testing.T, c *Client) {
 func sameID(t *testing.T, c *Client) {
 	ctx := within(t, 10*time.Second)
 	r := instance("shop-web-node1-00000004", ttl(time.Minute))
-	defer c.Deregister(ctx, r.ID)
+	cleanUp(t, c, r.ID)
 	if err := errors.Join(c.Register(ctx, r), c.UpdateTTL(ctx, r.ID, fleet.Critical, "broken"), c.Register(ctx, r)); err != nil {
 		t.Fatal(err)
 	}
@@ -227,7 +236,7 @@ func otherCheck(t *testing.T, c *Client) {
 	web.Start()
 	defer web.Close()
 	r := instance("shop-web-node1-00000007", fleet.Check{Type: "http", Target: web.URL, Interval: time.Second, Timeout: time.Second})
-	defer c.Deregister(ctx, r.ID)
+	cleanUp(t, c, r.ID)
 	if err := errors.Join(c.Register(ctx, r), c.Await(ctx, r.ID, r.Name, fleet.Critical)); err != nil {
 		t.Fatal(err)
 	}
@@ -268,7 +277,7 @@ func leftOut(t *testing.T, a *lab.Agent, c *Client) {
 	if err := c.Register(t.Context(), r); err != nil {
 		t.Fatal(err)
 	}
-	defer c.Deregister(t.Context(), r.ID)
+	cleanUp(t, c, r.ID)
 	local, err := c.Registrations(t.Context())
 	if err != nil || len(local) != 1 || local[0].ID != r.ID {
 		t.Errorf("%+v, %v", local, err)
@@ -290,7 +299,7 @@ func awaitEnds(t *testing.T, c *Client) {
 	if err := errors.Join(c.Register(t.Context(), r), c.UpdateTTL(t.Context(), r.ID, fleet.Critical, "no database"), c.Await(within(t, 5*time.Second), r.ID, r.Name, fleet.Critical)); err != nil {
 		t.Fatal(err)
 	}
-	defer c.Deregister(t.Context(), r.ID)
+	cleanUp(t, c, r.ID)
 	err := c.Await(within(t, 300*time.Millisecond), r.ID, r.Name, fleet.Passing)
 	if fault.KindOf(err) != fault.Timeout || err.Error() != "wait for "+r.ID+" in Consul: it is critical, not passing: no database" {
 		t.Errorf("%v", err)

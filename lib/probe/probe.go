@@ -161,8 +161,8 @@ func reason(ctx context.Context, err error, timeout time.Duration) string {
 	if errors.As(err, &op) && op.Op == "dial" {
 		err = op.Err
 	}
-	var net net.Error
-	if errors.As(err, &net) && net.Timeout() {
+	var slow net.Error
+	if errors.As(err, &slow) && slow.Timeout() {
 		return "no answer in " + timeout.String()
 	}
 	return err.Error()

@@ -259,7 +259,7 @@ func (p *planner) fresh(name, why string, old *judged) {
 		create.Fields = old.fields
 	}
 	p.add(create)
-	p.add(Step{Action: ActStart, Target: name, Reason: why})
+	p.add(Step{Action: ActStart, Target: name, Reason: "its port, cores, files and secrets are in place"})
 	p.add(Step{Action: ActGate, Target: name, Reason: gateReason(p.w.Service.Check)})
 	p.add(Step{Action: ActRegister, Target: name, Reason: "it is well"})
 	p.add(Step{Action: ActAwait, Target: name, Reason: "it must be found before anything else ends"})

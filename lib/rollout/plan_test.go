@@ -36,33 +36,72 @@ func TestPlansNameEveryStepInOrder(t *testing.T) {
 		seen rollout.Seen
 		want []string
 	}{
-		{"first start of a service", w, rollout.Seen{},
-			[]string{"pull " + w.Image, "create new-1", "start new-1", "gate new-1", "register new-1", "await new-1"}},
+		{
+			"first start of a service", w,
+			rollout.Seen{},
+			[]string{"pull " + w.Image, "create new-1", "start new-1", "gate new-1", "register new-1", "await new-1"},
+		},
 		{"nothing to do", w, rollout.Seen{ImageHere: true, Instances: []fleet.Instance{same}, Registrations: []fleet.Registration{registered(w, same, fleet.Passing)}}, nil},
-		{"start first, then retire", w, rollout.Seen{ImageHere: true, Instances: []fleet.Instance{old}, Registrations: []fleet.Registration{registered(w, old, fleet.Passing)}},
-			[]string{"create new-1", "start new-1", "gate new-1", "register new-1", "await new-1", "withdraw old", "drain old", "stop old", "remove old"}},
-		{"overlap false stops first and keeps the old one until the new one serves", stopFirst, rollout.Seen{ImageHere: true, Instances: []fleet.Instance{old}, Registrations: []fleet.Registration{registered(w, old, fleet.Passing)}},
-			[]string{"withdraw old", "drain old", "stop old", "create new-1", "start new-1", "gate new-1", "register new-1", "await new-1", "remove old"}},
-		{"cut off after create", w, rollout.Seen{ImageHere: true, Instances: []fleet.Instance{half}},
-			[]string{"remove half", "create new-1", "start new-1", "gate new-1", "register new-1", "await new-1"}},
-		{"cut off after start", w, rollout.Seen{ImageHere: true, Instances: []fleet.Instance{same}},
-			[]string{"gate same", "register same", "await same"}},
-		{"cut off after the old one left Consul", w, rollout.Seen{ImageHere: true, Instances: []fleet.Instance{same, old}, Registrations: []fleet.Registration{registered(w, same, fleet.Passing)}},
-			[]string{"drain old", "stop old", "remove old"}},
-		{"a container that ended is replaced", w, rollout.Seen{ImageHere: true, Instances: []fleet.Instance{dead}, Registrations: []fleet.Registration{registered(w, dead, fleet.Critical)}},
-			[]string{"create new-1", "start new-1", "gate new-1", "register new-1", "await new-1", "withdraw dead", "remove dead"}},
-		{"a registration without a container goes", w, rollout.Seen{ImageHere: true, Instances: []fleet.Instance{same}, Registrations: []fleet.Registration{registered(w, same, fleet.Passing), ghost}},
-			[]string{"unregister app-web-node-a-09090909"}},
-		{"new tags are registered without a new container", moved, rollout.Seen{ImageHere: true, Instances: []fleet.Instance{same}, Registrations: []fleet.Registration{registered(w, same, fleet.Passing)}},
-			[]string{"register same", "await same"}},
-		{"a critical instance that is as wanted is waited for", w, rollout.Seen{ImageHere: true, Instances: []fleet.Instance{same}, Registrations: []fleet.Registration{registered(w, same, fleet.Critical)}},
-			[]string{"await same"}},
-		{"new files are reloaded by gunicorn", gunicorn, rollout.Seen{ImageHere: true, Instances: []fleet.Instance{same}, Registrations: []fleet.Registration{registered(w, same, fleet.Passing)}, Outdated: map[string][]string{"same": {"/etc/x"}}},
-			[]string{"deliver same", "reload same", "gate same"}},
-		{"new files without a master replace", w, rollout.Seen{ImageHere: true, Instances: []fleet.Instance{same}, Registrations: []fleet.Registration{registered(w, same, fleet.Passing)}, Outdated: map[string][]string{"same": {"/etc/x"}}},
-			[]string{"create new-1", "start new-1", "gate new-1", "register new-1", "await new-1", "withdraw same", "drain same", "stop same", "remove same"}},
-		{"no instances wanted", none, rollout.Seen{ImageHere: true, Instances: []fleet.Instance{same}, Registrations: []fleet.Registration{registered(w, same, fleet.Passing)}},
-			[]string{"withdraw same", "drain same", "stop same", "remove same"}},
+		{
+			"start first, then retire", w,
+			rollout.Seen{ImageHere: true, Instances: []fleet.Instance{old}, Registrations: []fleet.Registration{registered(w, old, fleet.Passing)}},
+			[]string{"create new-1", "start new-1", "gate new-1", "register new-1", "await new-1", "withdraw old", "drain old", "stop old", "remove old"},
+		},
+		{
+			"overlap false stops first and keeps the old one until the new one serves", stopFirst,
+			rollout.Seen{ImageHere: true, Instances: []fleet.Instance{old}, Registrations: []fleet.Registration{registered(w, old, fleet.Passing)}},
+			[]string{"withdraw old", "drain old", "stop old", "create new-1", "start new-1", "gate new-1", "register new-1", "await new-1", "remove old"},
+		},
+		{
+			"cut off after create", w,
+			rollout.Seen{ImageHere: true, Instances: []fleet.Instance{half}},
+			[]string{"remove half", "create new-1", "start new-1", "gate new-1", "register new-1", "await new-1"},
+		},
+		{
+			"cut off after start", w,
+			rollout.Seen{ImageHere: true, Instances: []fleet.Instance{same}},
+			[]string{"gate same", "register same", "await same"},
+		},
+		{
+			"cut off after the old one left Consul", w,
+			rollout.Seen{ImageHere: true, Instances: []fleet.Instance{same, old}, Registrations: []fleet.Registration{registered(w, same, fleet.Passing)}},
+			[]string{"drain old", "stop old", "remove old"},
+		},
+		{
+			"a container that ended is replaced", w,
+			rollout.Seen{ImageHere: true, Instances: []fleet.Instance{dead}, Registrations: []fleet.Registration{registered(w, dead, fleet.Critical)}},
+			[]string{"create new-1", "start new-1", "gate new-1", "register new-1", "await new-1", "withdraw dead", "remove dead"},
+		},
+		{
+			"a registration without a container goes", w,
+			rollout.Seen{ImageHere: true, Instances: []fleet.Instance{same}, Registrations: []fleet.Registration{registered(w, same, fleet.Passing), ghost}},
+			[]string{"unregister app-web-node-a-09090909"},
+		},
+		{
+			"new tags are registered without a new container", moved,
+			rollout.Seen{ImageHere: true, Instances: []fleet.Instance{same}, Registrations: []fleet.Registration{registered(w, same, fleet.Passing)}},
+			[]string{"register same", "await same"},
+		},
+		{
+			"a critical instance that is as wanted is waited for", w,
+			rollout.Seen{ImageHere: true, Instances: []fleet.Instance{same}, Registrations: []fleet.Registration{registered(w, same, fleet.Critical)}},
+			[]string{"await same"},
+		},
+		{
+			"new files are reloaded by gunicorn", gunicorn,
+			rollout.Seen{ImageHere: true, Instances: []fleet.Instance{same}, Registrations: []fleet.Registration{registered(w, same, fleet.Passing)}, Outdated: map[string][]string{"same": {"/etc/x"}}},
+			[]string{"deliver same", "reload same", "gate same"},
+		},
+		{
+			"new files without a master replace", w,
+			rollout.Seen{ImageHere: true, Instances: []fleet.Instance{same}, Registrations: []fleet.Registration{registered(w, same, fleet.Passing)}, Outdated: map[string][]string{"same": {"/etc/x"}}},
+			[]string{"create new-1", "start new-1", "gate new-1", "register new-1", "await new-1", "withdraw same", "drain same", "stop same", "remove same"},
+		},
+		{
+			"no instances wanted", none,
+			rollout.Seen{ImageHere: true, Instances: []fleet.Instance{same}, Registrations: []fleet.Registration{registered(w, same, fleet.Passing)}},
+			[]string{"withdraw same", "drain same", "stop same", "remove same"},
+		},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {

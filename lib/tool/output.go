@@ -56,7 +56,7 @@ func (s *Session) Say(format string, args ...any) {
 	switch line := clean(fmt.Sprintf(format, args...)); {
 	case s.Quiet:
 	case s.screen != nil && s.screen.json:
-		s.Log.Log(s.Log.GetLevel(), line)
+		s.talk.Info(line)
 	default:
 		fmt.Fprintln(s.Stderr, line)
 	}
