@@ -86,7 +86,7 @@ func (d *deploy) settle(ctx context.Context) error {
 			Name: first(s.Name, d.agent.Node), Zone: first(s.Zone, d.agent.Meta["zone"]),
 			Address: first(s.Address, d.agent.Address), DNS: s.ContainerDNS, Prefix: s.Prefix, Engine: info.ID,
 		},
-		Ports: [2]int{s.Ports.First, s.Ports.Last}, RunDir: s.RunDir, Cores: info.CPUs,
+		Ports: [2]int{s.Ports.First, s.Ports.Last}, RunDir: s.RunDir, Cores: info.CPUs, Memory: info.Memory,
 		Margin: s.DNSMargin, HostPaths: s.HostPaths, Domain: first(d.agent.Domain, "consul"),
 	}
 	if d.site.Address == "" {

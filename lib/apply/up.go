@@ -17,7 +17,10 @@ func Plan(ctx context.Context, world World, job Job) (Job, rollout.Plan, error) 
 	taken := append(append([]fleet.Instance{}, seen.Instances...), seen.Others...)
 	job.Wanted.Names = rollout.FreshNames(job.Wanted.App, job.Wanted.Service.Key, job.Wanted.Count, taken, world.Random)
 	plan, err := rollout.Up(job.Wanted, job.Site.Node, seen)
-	return job, plan, err
+	if err != nil {
+		return job, plan, err
+	}
+	return job, plan, fits(job, seen, plan)
 }
 
 // PlanDown looks at the node and plans how a service leaves it. Only the name,
