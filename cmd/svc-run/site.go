@@ -31,6 +31,11 @@ func openDeploy(ctx context.Context, w *world, s *tool.Session) (*deploy, error)
 	if err != nil {
 		return nil, err
 	}
+	return openService(ctx, w, s, of)
+}
+
+// openService is openDeploy for a service that is known.
+func openService(ctx context.Context, w *world, s *tool.Session, of target) (*deploy, error) {
 	d, err := openEngine(ctx, w, s, of)
 	if err != nil {
 		return nil, err

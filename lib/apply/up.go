@@ -32,3 +32,13 @@ func PlanDown(ctx context.Context, world World, job Job) (Job, rollout.Plan, err
 	}
 	return job, rollout.Down(job.Wanted, job.Site.Node, seen), nil
 }
+
+// PlanWake looks at the node and plans how the containers of a service that do not
+// run are started as they are. Of the job's service only the gate's times are used.
+func PlanWake(ctx context.Context, world World, job Job) (Job, rollout.Plan, error) {
+	seen, err := Observe(ctx, world, job)
+	if err != nil {
+		return job, rollout.Plan{}, err
+	}
+	return job, rollout.Wake(job.Wanted, seen), nil
+}

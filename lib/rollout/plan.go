@@ -212,16 +212,21 @@ func (p *planner) keepers() {
 	}
 }
 
-// wake starts a container that does not run, with its files made again. Its
-// registration is written again too: it may have got another address.
+// wake starts a container that does not run. Its registration is written again
+// too: it may have got another address.
 func (p *planner) wake(j judged) {
+	p.start(j)
+	p.add(Step{Action: ActRegister, Target: j.Name, ID: j.ID, Reason: "it is well"})
+	p.add(Step{Action: ActAwait, Target: j.Name, ID: j.ID, Reason: "it must be found"})
+}
+
+// start starts a container that is there, with its files made again, and gates it.
+func (p *planner) start(j judged) {
 	if j.Dir != "" {
 		p.add(Step{Action: ActDeliver, Target: j.Name, ID: j.ID, Reason: "its files and secrets lie in memory, and a reboot empties that"})
 	}
 	p.add(Step{Action: ActStart, Target: j.Name, ID: j.ID, Reason: "it " + j.reason})
 	p.add(Step{Action: ActGate, Target: j.Name, ID: j.ID, Reason: gateReason(p.w.Service.Check)})
-	p.add(Step{Action: ActRegister, Target: j.Name, ID: j.ID, Reason: "it is well"})
-	p.add(Step{Action: ActAwait, Target: j.Name, ID: j.ID, Reason: "it must be found"})
 }
 
 // registration adds what is missing for a kept container to be found.
