@@ -6,11 +6,14 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -62,6 +65,7 @@ type rig struct {
 	consul   *consul.Client
 	engine   *docker.Engine
 	builds   int
+	beside   *lab.Engine // an engine and network of this test's own; nil: the shared one
 }
 
 // result is one call of svc-run.
@@ -72,10 +76,34 @@ type result struct {
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	r := &rig{t: t, agent: lab.Consul(t), registry: lab.Registry(t), app: fmt.Sprintf("t%06x", rand.Uint32()&0xffffff)}
+	return (&rig{t: t, agent: lab.Consul(t), registry: lab.Registry(t)}).open(lab.DockerHost(t))
+}
+
+// newRigBeside is a node with an engine and a network of its own. Programs run
+// there as processes; Consul's API is reached through a socket file.
+func newRigBeside(t *testing.T, consulArgs ...string) *rig {
+	t.Helper()
+	e := lab.NewEngine(t)
+	socket := filepath.Join(lab.RunDir(t), "consul.sock")
+	args := append([]string{"-hcl", fmt.Sprintf("addresses { http = \"127.0.0.1 unix://%s\" }", socket)}, consulArgs...)
+	r := &rig{t: t, agent: lab.ConsulIn(t, e, args...), registry: lab.RegistryIn(t, e), beside: e}
+	t.Setenv("SVCKIT_TEST_DOCKER", e.Host) // images are built there
+	r.open(e.Host)
+	t.Setenv("CONSUL_HTTP_ADDR", "unix://"+socket)
+	var err error
+	if r.consul, err = consul.Open("svc", hclog.NewNullLogger()); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func (r *rig) open(host string) *rig {
+	t := r.t
+	t.Helper()
+	r.app = fmt.Sprintf("t%06x", rand.Uint32()&0xffffff)
 	low := 21000 + rand.IntN(70)*100
 	for name, value := range map[string]string{
-		"DOCKER_HOST": lab.DockerHost(t), "CONSUL_HTTP_ADDR": r.agent.URL(), "SVC_CONFIG": "",
+		"DOCKER_HOST": host, "CONSUL_HTTP_ADDR": r.agent.URL(), "SVC_CONFIG": "",
 		"SVC_RUN_DIR": lab.RunDir(t), "SVC_STATE_DIR": t.TempDir(), "SVC_PORTS": fmt.Sprintf("%d-%d", low, low+99),
 		"SVC_DNS_MARGIN": "100ms",
 	} {
@@ -108,9 +136,19 @@ func (r *rig) clean() {
 	_ = r.engine.Close()
 }
 
-// run calls svc-run in this process.
+// run calls svc-run in this process, or as a process of its own beside another engine.
 func (r *rig) run(args ...string) result {
 	r.t.Helper()
+	if r.beside != nil {
+		cmd := r.process(nil, args...)
+		var out, errs bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &out, &errs
+		var exit *exec.ExitError
+		if err := cmd.Run(); err != nil && !errors.As(err, &exit) {
+			r.t.Fatal(err)
+		}
+		return result{cmd.ProcessState.ExitCode(), out.String(), errs.String()}
+	}
 	return r.runIn(r.t.Context(), args...)
 }
 
@@ -127,7 +165,11 @@ func (r *rig) must(args ...string) result {
 // process prepares svc-run as a process of its own.
 func (r *rig) process(env []string, args ...string) *exec.Cmd {
 	r.t.Helper()
-	cmd := exec.Command(os.Args[0], args...)
+	argv := append([]string{os.Args[0]}, args...)
+	if r.beside != nil {
+		argv = append(slices.Clone(r.beside.Prefix), argv...)
+	}
+	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Env = append(append(os.Environ(), asProgram+"=1"), env...)
 	return cmd
 }
@@ -172,7 +214,7 @@ func (r *rig) agentCall(method, path, body string) {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	res, err := http.DefaultClient.Do(req)
+	res, err := r.agent.Client.Do(req)
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -31,6 +31,11 @@ func openDeploy(ctx context.Context, w *world, s *tool.Session) (*deploy, error)
 	if err != nil {
 		return nil, err
 	}
+	return openService(ctx, w, s, of)
+}
+
+// openService is openDeploy for a service that is known.
+func openService(ctx context.Context, w *world, s *tool.Session, of target) (*deploy, error) {
 	d, err := openEngine(ctx, w, s, of)
 	if err != nil {
 		return nil, err
@@ -86,7 +91,7 @@ func (d *deploy) settle(ctx context.Context) error {
 			Name: first(s.Name, d.agent.Node), Zone: first(s.Zone, d.agent.Meta["zone"]),
 			Address: first(s.Address, d.agent.Address), DNS: s.ContainerDNS, Prefix: s.Prefix, Engine: info.ID,
 		},
-		Ports: [2]int{s.Ports.First, s.Ports.Last}, RunDir: s.RunDir, Cores: info.CPUs,
+		Ports: [2]int{s.Ports.First, s.Ports.Last}, RunDir: s.RunDir, Cores: info.CPUs, Memory: info.Memory,
 		Margin: s.DNSMargin, HostPaths: s.HostPaths, Domain: first(d.agent.Domain, "consul"),
 	}
 	if d.site.Address == "" {

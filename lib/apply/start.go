@@ -60,6 +60,9 @@ func (w *Walker) start(ctx context.Context, s rollout.Step) error {
 	for {
 		id := w.ids[s.Target]
 		err := w.World.Containers.Start(ctx, id)
+		if err == nil && s.ID != "" {
+			return w.remapGuarded(ctx) // what did not run was left out when cores changed hands
+		}
 		if !errors.Is(err, fleet.ErrPortTaken) || s.ID != "" || !w.Job.Wanted.Service.Publish.Auto() || len(bad) == maxPorts {
 			return err
 		}

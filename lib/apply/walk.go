@@ -137,7 +137,7 @@ func (w *Walker) remove(ctx context.Context, s rollout.Step) error {
 		}
 	}
 	if i.Exclusive > 0 {
-		return w.remap(ctx)
+		return w.remapGuarded(ctx)
 	}
 	return nil
 }
@@ -146,6 +146,11 @@ func (w *Walker) deliver(ctx context.Context, s rollout.Step) error {
 	i, err := w.World.Views.Instance(ctx, w.ids[s.Target])
 	if err != nil {
 		return err
+	}
+	if i.Dir != "" && i.State != fleet.Running {
+		if _, err := w.World.Files.Prepare(i.Dir, w.Job.Values); err != nil {
+			return err
+		}
 	}
 	return w.put(ctx, i.ID, i.Dir)
 }
