@@ -118,6 +118,9 @@ func FoundBy(s spec.Service) string {
 
 // check turns the spec's check into one with an address.
 func check(c spec.Check, i fleet.Instance) fleet.Check {
+	if c.Type == spec.NoCheck {
+		return fleet.Check{}
+	}
 	to := fmt.Sprintf("%s:%d", i.Address, i.Port)
 	out := fleet.Check{Type: string(c.Type), Interval: c.Interval, Timeout: c.Timeout}
 	switch c.Type {
