@@ -86,13 +86,10 @@ func TestReplacingUnderLoadLosesNoRequest(t *testing.T) {
 }
 
 func TestABadReleaseIsRefusedByTheGateUnderLoad(t *testing.T) {
-	for _, row := range []struct {
-		manners, reason string
-		within          time.Duration
-	}{
-		{"bad", "its check did not pass once before the deadline", 30 * time.Second},
-		{"flap", "did not stay well for 3s before the deadline", 30 * time.Second},
-		{"crash", "ended with exit code 3 before its first passing check", 0},
+	for _, row := range []struct{ manners, reason string }{
+		{"bad", "its check did not pass once before the deadline"},
+		{"flap", "did not stay well for 3s before the deadline"},
+		{"crash", "before its first passing check"},
 	} {
 		t.Run(row.manners, func(t *testing.T) {
 			r := newRig(t)
