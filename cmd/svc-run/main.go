@@ -22,6 +22,7 @@ A service is named APP/SERVICE or, in a folder with an app.yaml, SERVICE.`,
 			psCommand(w), logsCommand(w), configCommand(w),
 			releasesCommand(w), promoteCommand(w),
 			auditCommand(w), doctorCommand(w),
+			devCommand(w),
 		},
 	}
 }

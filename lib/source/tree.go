@@ -82,6 +82,11 @@ func (t *Tree) Dockerfile() string { return t.dockerfile }
 // Ignored are the patterns of .dockerignore that the context was listed with.
 func (t *Tree) Ignored() []string { return t.ignore }
 
+// Holds reports whether a path (with slashes) is sent to the build.
+func (t *Tree) Holds(path string) bool {
+	return slices.ContainsFunc(t.entries, func(e entry) bool { return e.path == path })
+}
+
 // Size counts the files and the bytes that a build is sent.
 func (t *Tree) Size() (files int, bytes int64) {
 	for _, e := range t.entries {
