@@ -75,7 +75,13 @@ type result struct {
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	return (&rig{t: t, agent: lab.Consul(t), registry: lab.Registry(t)}).open(lab.DockerHost(t))
+	return newRigWith(t)
+}
+
+// newRigWith passes more arguments to the agent.
+func newRigWith(t *testing.T, consulArgs ...string) *rig {
+	t.Helper()
+	return (&rig{t: t, agent: lab.Consul(t, consulArgs...), registry: lab.Registry(t)}).open(lab.DockerHost(t))
 }
 
 // newRigBeside is a node with an engine and a network of its own. Programs run
@@ -203,14 +209,26 @@ func (r *rig) release(name, manners, text string) string {
 // kv writes a raw value below the prefix.
 func (r *rig) kv(key, value string) {
 	r.t.Helper()
-	req, _ := http.NewRequest(http.MethodPut, r.agent.URL()+"/v1/kv/svc/"+key, strings.NewReader(value))
+	r.call(http.MethodPut, key, value)
+}
+
+// unset removes a key below the prefix.
+func (r *rig) unset(key string) {
+	r.t.Helper()
+	r.call(http.MethodDelete, key, "")
+}
+
+func (r *rig) call(method, key, value string) {
+	r.t.Helper()
+	req, _ := http.NewRequest(method, r.agent.URL()+"/v1/kv/svc/"+key, strings.NewReader(value))
+	req.Header.Set("X-Consul-Token", lab.RootToken)
 	res, err := r.agent.Client.Do(req)
 	if err != nil {
 		r.t.Fatal(err)
 	}
 	_ = res.Body.Close()
 	if res.StatusCode != http.StatusOK {
-		r.t.Fatalf("write %s: %s", key, res.Status)
+		r.t.Fatalf("%s %s: %s", method, key, res.Status)
 	}
 }
 
@@ -316,5 +334,17 @@ func writeFile(t *testing.T, path, text string) {
 	t.Helper()
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// kill ends a process, given by its pid, as the end of the machine would.
+func kill(t *testing.T, pid string) {
+	t.Helper()
+	n, err := strconv.Atoi(pid)
+	if err != nil || n < 2 {
+		t.Fatalf("pid %q", pid)
+	}
+	if p, err := os.FindProcess(n); err == nil {
+		_ = p.Kill()
 	}
 }
