@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -46,7 +47,8 @@ type restored struct {
 // restoration is one service of a node: its outcome or its error.
 type restoration struct {
 	outcome
-	Error string `json:"error,omitempty"`
+	Error  string   `json:"error,omitempty"`
+	Detail []string `json:"detail,omitempty"`
 }
 
 func restore(ctx context.Context, w *world, s *tool.Session, wait time.Duration) error {
@@ -85,8 +87,7 @@ func restore(ctx context.Context, w *world, s *tool.Session, wait time.Duration)
 		one.App, one.Service = t.App, t.Service
 		if err != nil {
 			failures = append(failures, fmt.Errorf("restore %s: %w", t, err))
-			one.Error = err.Error()
-			s.Say("restore %s: %v", t, err)
+			one.Error, one.Detail = err.Error(), detailOf(err)
 		}
 		result.Changed = result.Changed || o.Changed
 		result.Services = append(result.Services, one)
@@ -125,11 +126,22 @@ func (r restored) verdict(failures []error) error {
 		e := fault.New(kind, "%d of %d services were not restored", len(failures), len(r.Services))
 		for _, f := range failures {
 			e.Detail = append(e.Detail, f.Error())
+			for _, line := range detailOf(f) {
+				e.Detail = append(e.Detail, "  "+line)
+			}
 		}
 		return e
 	case r.Offline != "" && len(r.Services) > 0:
 		return fault.WithHint(fault.New(fault.Partial, "what can be started without Consul was started; what it knows was not checked"),
 			"run `svc-run restore` again when Consul answers")
+	}
+	return nil
+}
+
+func detailOf(err error) []string {
+	var known *fault.Error
+	if errors.As(err, &known) {
+		return known.Detail
 	}
 	return nil
 }

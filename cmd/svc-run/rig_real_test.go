@@ -76,7 +76,13 @@ type result struct {
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	return (&rig{t: t, agent: lab.Consul(t), registry: lab.Registry(t)}).open(lab.DockerHost(t))
+	return newRigWith(t)
+}
+
+// newRigWith passes more arguments to the agent.
+func newRigWith(t *testing.T, consulArgs ...string) *rig {
+	t.Helper()
+	return (&rig{t: t, agent: lab.Consul(t, consulArgs...), registry: lab.Registry(t)}).open(lab.DockerHost(t))
 }
 
 // newRigBeside is a node with an engine and a network of its own. Programs run
@@ -207,6 +213,12 @@ func (r *rig) kv(key, value string) {
 	r.agentCall(http.MethodPut, "/v1/kv/svc/"+key, value)
 }
 
+// unset removes a key below the prefix.
+func (r *rig) unset(key string) {
+	r.t.Helper()
+	r.agentCall(http.MethodDelete, "/v1/kv/svc/"+key, "")
+}
+
 // agentCall asks the agent and expects 200.
 func (r *rig) agentCall(method, path, body string) {
 	r.t.Helper()
@@ -214,6 +226,7 @@ func (r *rig) agentCall(method, path, body string) {
 	if err != nil {
 		r.t.Fatal(err)
 	}
+	req.Header.Set("X-Consul-Token", lab.RootToken) // ignored without ACLs
 	res, err := r.agent.Client.Do(req)
 	if err != nil {
 		r.t.Fatal(err)
@@ -326,5 +339,17 @@ func writeFile(t *testing.T, path, text string) {
 	t.Helper()
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// kill ends a process, given by its pid, as the end of the machine would.
+func kill(t *testing.T, pid string) {
+	t.Helper()
+	n, err := strconv.Atoi(pid)
+	if err != nil || n < 2 {
+		t.Fatalf("pid %q", pid)
+	}
+	if p, err := os.FindProcess(n); err == nil {
+		_ = p.Kill()
 	}
 }

@@ -110,7 +110,8 @@ func outcome(p rollout.Plan, n int, failed string, cause error, serving string) 
 	if errors.As(cause, &known) {
 		out.Detail, out.Hint = append(out.Detail, known.Detail...), known.Hint
 	}
-	if failed != "" && (out.Kind == fault.Failed || out.Kind == fault.Timeout) {
+	// A version that is well and could not be registered, e.g. for want of rights, is not unhealthy.
+	if failed != "" && s.Action != rollout.ActRegister && (out.Kind == fault.Failed || out.Kind == fault.Timeout) {
 		out.Kind = fault.Unhealthy
 	}
 	if out.Kind == fault.Refused && touchedBefore(p, n) {

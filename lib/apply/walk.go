@@ -74,7 +74,7 @@ func (w *Walker) step(ctx context.Context, s rollout.Step) error {
 	case rollout.ActPull:
 		return w.pull(ctx, s)
 	case rollout.ActUnregister:
-		return w.World.Registrar.Deregister(ctx, s.Target)
+		return w.unregister(ctx, s.Target)
 	case rollout.ActCreate:
 		return w.create(ctx, s)
 	case rollout.ActStart:
@@ -99,6 +99,17 @@ func (w *Walker) step(ctx context.Context, s rollout.Step) error {
 		return w.World.Tuner.Signal(ctx, w.ids[s.Target], "HUP")
 	}
 	return fault.New(fault.Failed, "no such action")
+}
+
+// unregister takes away what a container left behind. It may be another app's,
+// which the token may see and not change: that is no reason to stop here.
+func (w *Walker) unregister(ctx context.Context, id string) error {
+	err := w.World.Registrar.Deregister(ctx, id)
+	if err != nil && ctx.Err() == nil && fault.KindOf(err) == fault.Failed {
+		w.World.Log.Warn("registration without a container stays", "id", id, "error", err)
+		return nil
+	}
+	return err
 }
 
 func (w *Walker) pull(ctx context.Context, s rollout.Step) error {
