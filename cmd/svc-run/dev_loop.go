@@ -28,7 +28,7 @@ func (d *dev) begin(ctx context.Context) error {
 	if err := d.react(ctx, []string{watch.Everything}); err != nil {
 		switch fault.KindOf(err) {
 		case fault.Failed, fault.Unhealthy, fault.Timeout, fault.Partial:
-			d.complain("", err)
+			d.complain(err)
 			d.s.Say("waiting for a change")
 		default:
 			return err
@@ -54,7 +54,7 @@ func (d *dev) follow(ctx context.Context) error {
 				return fault.New(fault.NotFound, "watch %s: it is gone", d.now.dir)
 			}
 			if err := d.react(ctx, changed); err != nil && ctx.Err() == nil {
-				d.complain("", err)
+				d.complain(err)
 			}
 		}
 	}
@@ -118,11 +118,14 @@ func (d *dev) apply(ctx context.Context, changed []string) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if err != nil && len(d.services) > 1 {
-			d.complain(v.key, err)
-			err = errors.New(v.key + " is not up")
+		switch {
+		case err == nil:
+		case len(d.services) == 1:
+			all = fmt.Errorf("%s: %w", v.key, err)
+		default:
+			d.complain(fmt.Errorf("%s: %w", v.key, err))
+			all = errors.New("not every service is up")
 		}
-		all = errors.Join(all, err)
 		v.look(ctx)
 	}
 	if slow && all == nil {

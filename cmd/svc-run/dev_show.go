@@ -68,11 +68,8 @@ func (d *dev) show(id string) {
 }
 
 // complain tells of what failed and goes on. The output of containers was shown already.
-func (d *dev) complain(service string, err error) {
-	if service != "" {
-		service += ": "
-	}
-	d.s.Say("%s%v", service, err)
+func (d *dev) complain(err error) {
+	d.s.Say("%v", err)
 	for at := err; at != nil; at = errors.Unwrap(at) {
 		f, ok := at.(*fault.Error) //nolint:errorlint // each link of the chain is looked at by itself
 		if !ok {
