@@ -145,7 +145,7 @@ func TestALeftRegistrationOfAnotherAppDoesNotStopUp(t *testing.T) {
 	r.allowDNS()
 	r.consulPut("/v1/agent/service/register", map[string]any{
 		"ID": "foreign-web-node1-00000001", "Name": "foreign-web", "Address": "127.0.0.1", "Port": 1,
-		"Meta": map[string]string{"svckit": "1", "app": "foreign", "service": "web", "container": strings.Repeat("0", 64)},
+		"Meta":  map[string]string{"svckit": "1", "app": "foreign", "service": "web", "container": strings.Repeat("0", 64)},
 		"Check": map[string]string{"TCP": "127.0.0.1:1", "Interval": "1s", "Status": "critical"},
 	})
 	t.Setenv("CONSUL_HTTP_TOKEN", "")
