@@ -51,8 +51,16 @@ func TestTheEnginesCpusetIsReadAsCores(t *testing.T) {
 		text string
 		want []int
 	}{
-		{"", nil}, {"0", []int{0}}, {"1,0", []int{0, 1}}, {"0-2,5", []int{0, 1, 2, 5}}, {"0-1,1", []int{0, 1}},
-		{"2-1", nil}, {"x", nil}, {"-1", nil}, {"0-99999999", nil}, {"0,,1", nil},
+		{"", nil},
+		{"0", []int{0}},
+		{"1,0", []int{0, 1}},
+		{"0-2,5", []int{0, 1, 2, 5}},
+		{"0-1,1", []int{0, 1}},
+		{"2-1", nil},
+		{"x", nil},
+		{"-1", nil},
+		{"0-99999999", nil},
+		{"0,,1", nil},
 	} {
 		if got := allowed(row.text); !slices.Equal(got, row.want) {
 			t.Errorf("%q: %v, want %v", row.text, got, row.want)
