@@ -71,7 +71,7 @@ func newAgent(t testing.TB, prefix []string, client *http.Client, args []string)
 		HTTP: fmt.Sprintf("127.0.0.1:%d", ports[0]), DNS: fmt.Sprintf("127.0.0.1:%d", ports[1]), Node: "node1", Client: client,
 		Serf: fmt.Sprintf("127.0.0.1:%d", ports[2]),
 		argv: slices.Concat(prefix, []string{
-			consulBinary(t), "agent", "-dev", "-node=node1", "-bind=127.0.0.1", "-client=127.0.0.1", "-log-level=warn",
+			ConsulBinary(t), "agent", "-dev", "-node=node1", "-bind=127.0.0.1", "-client=127.0.0.1", "-log-level=warn",
 			fmt.Sprintf("-http-port=%d", ports[0]), fmt.Sprintf("-dns-port=%d", ports[1]),
 			fmt.Sprintf("-serf-lan-port=%d", ports[2]), "-serf-wan-port=-1", fmt.Sprintf("-server-port=%d", ports[3]),
 			fmt.Sprintf("-grpc-port=%d", ports[4]), "-grpc-tls-port=-1", "-hcl", "connect { enabled = false }",
@@ -197,7 +197,8 @@ func newRegistry(t testing.TB, prefix []string, client *http.Client) string {
 	return address
 }
 
-func consulBinary(t testing.TB) string {
+// ConsulBinary is the Consul program of the lab.
+func ConsulBinary(t testing.TB) string {
 	t.Helper()
 	if bin := os.Getenv(ground.ConsulVar); bin != "" {
 		return bin

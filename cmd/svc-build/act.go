@@ -15,6 +15,7 @@ import (
 	"svckit/lib/fleet"
 	"svckit/lib/node"
 	"svckit/lib/registry"
+	"svckit/lib/source"
 	"svckit/lib/tool"
 )
 
@@ -138,9 +139,9 @@ func (b *builder) buildImage(ctx context.Context) (string, error) {
 	defer done()
 	return b.docker.Build(ctx, docker.BuildRequest{
 		Context: b.tree.Tar(ctx), Dockerfile: b.tree.Dockerfile(), Tags: []string{b.ref()},
-		Args: mergeArgs(b.spec.Build.Args, b.args), Labels: b.labels(), Secrets: b.secrets,
+		Args: source.MergeArgs(b.spec.Build.Args, b.args), Labels: b.labels(), Secrets: b.secrets,
 		NoCache: b.noCache, Pull: b.pull,
-		Out: b.lines(), Every: b.talk.Verbose || !b.talk.Terminal(), Progress: progress,
+		Out: b.talk.Lines(), Every: b.talk.Verbose || !b.talk.Terminal(), Progress: progress,
 	})
 }
 
@@ -150,7 +151,7 @@ func (b *builder) runTest(ctx context.Context, id string) (seconds float64, err 
 		return 0, err
 	}
 	took, err := b.docker.RunTest(ctx, docker.TestRequest{
-		Image: id, App: b.spec.Name, Command: b.spec.Build.Test, Limit: b.testLimit, Out: b.lines(),
+		Image: id, App: b.spec.Name, Command: b.spec.Build.Test, Limit: b.testLimit, Out: b.talk.Lines(),
 		Owner: owner, Alive: node.Alive,
 	})
 	return round(took.Seconds()), err

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -53,13 +52,13 @@ func gather(ctx context.Context, o options, getenv func(string) string) (subject
 	if s.templates, err = readTemplates(s.dir, s.spec); err != nil {
 		return s, err
 	}
-	if s.secrets, err = readSecrets(o.secrets, s.spec.Build.Secrets, getenv); err != nil {
+	if s.secrets, err = source.ReadSecrets(o.secrets, s.spec.Build.Secrets, getenv); err != nil {
 		return s, err
 	}
 	if s.repo, err = repository(s.spec, o); err != nil {
 		return s, err
 	}
-	text, err := generate(s.dir, o.file, s.spec)
+	text, err := dockerfile.For(os.DirFS(s.dir), o.file, s.spec)
 	if err != nil {
 		return s, err
 	}
@@ -140,27 +139,6 @@ func repository(app spec.App, o options) (string, error) {
 		return "", spec.Invalid(o.file, []spec.Problem{{File: o.file, Path: "build.image", Msg: "missing: --push needs a repository, e.g. registry.example:5000/" + app.Name}})
 	}
 	return app.Name, nil
-}
-
-// generate writes the Dockerfile of the spec's runtime; nil when the folder has its own.
-func generate(dir, file string, app spec.App) ([]byte, error) {
-	if app.Build.Runtime == "" {
-		return nil, nil
-	}
-	text, err := dockerfile.Generate(app.Build.Runtime, dockerfile.Look(os.DirFS(dir), app.Name))
-	if err != nil {
-		return nil, err
-	}
-	var problems []spec.Problem
-	if !strings.Contains(text, "\nCMD ") && app.Build.Runtime != spec.Static {
-		for _, s := range app.Services {
-			if len(s.Command) == 0 {
-				problems = append(problems, spec.Problem{File: file, Path: "services." + s.Key + ".command",
-					Msg: fmt.Sprintf("missing: the Dockerfile of runtime %s has no command of its own", app.Build.Runtime)})
-			}
-		}
-	}
-	return []byte(text), spec.Invalid(file, problems)
 }
 
 // labels are the image's OCI annotations (org.opencontainers.image.*). Nothing in them

@@ -15,12 +15,15 @@ import (
 	"svckit/lib/tool"
 )
 
-func main() {
-	tool.Main(program(world{
+func main() { tool.Main(program(outside())) }
+
+// outside is the real world.
+func outside() world {
+	return world{
 		engine: func(ctx context.Context, log hclog.Logger) (engine, error) { return docker.Open(ctx, log) },
 		ledger: func(prefix string, log hclog.Logger) (ledger, error) { return consul.Open(prefix, log) },
 		digest: registry.Digest,
 		getenv: os.Getenv,
 		now:    time.Now,
-	}))
+	}
 }

@@ -69,7 +69,7 @@ func from(s subject) string {
 	if s.generated {
 		text += fmt.Sprintf(", with a generated Dockerfile for %s", s.spec.Build.Runtime)
 	}
-	if args := names(mergeArgs(s.spec.Build.Args, s.args)); len(args) > 0 {
+	if args := names(source.MergeArgs(s.spec.Build.Args, s.args)); len(args) > 0 {
 		text += ", build arguments " + strings.Join(args, " ")
 	}
 	if secrets := names(s.secrets); len(secrets) > 0 {

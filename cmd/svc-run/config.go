@@ -10,6 +10,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"svckit/lib/apply"
 	"svckit/lib/fault"
 	"svckit/lib/fleet"
 	"svckit/lib/spec"
@@ -82,43 +83,20 @@ func (w *world) specOf(ctx context.Context, s *tool.Session, t target, local *sp
 	return foundSpec{app, "release " + r.Name}, spec.Invalid("read spec of release "+r.Name, problems)
 }
 
-// releaseReader is what it takes to find a release.
-type releaseReader interface {
-	Release(ctx context.Context, app, name string) (fleet.Release, error)
-	Releases(ctx context.Context, app string) ([]fleet.Release, []string, error)
-	Current(ctx context.Context, app string) (fleet.Current, error)
+// pickRelease returns the named release, else what "up" would run.
+func pickRelease(ctx context.Context, book apply.Book, t target, name string) (fleet.Release, error) {
+	if name == "" && t.Service == "" {
+		current, err := book.Current(ctx, t.App)
+		if err != nil {
+			return fleet.Release{}, err
+		}
+		name = currentOf(current)
+	}
+	return apply.Choose(ctx, book, t.App, t.Service, name)
 }
 
-// pickRelease returns the named release, else the current one of the service, else the newest.
-func pickRelease(ctx context.Context, c releaseReader, t target, name string) (fleet.Release, error) {
-	if name != "" {
-		return c.Release(ctx, t.App, name)
-	}
-	current, err := c.Current(ctx, t.App)
-	if err != nil {
-		return fleet.Release{}, err
-	}
-	list, bad, err := c.Releases(ctx, t.App)
-	if err != nil {
-		return fleet.Release{}, err
-	}
-	if wanted := currentOf(current, t.Service); wanted != "" {
-		return c.Release(ctx, t.App, wanted)
-	}
-	if len(list) == 0 {
-		e := fault.New(fault.NotFound, "find a release of %s: there is none", t.App)
-		e.Hint = "build one with `svc-build --push`, or go to the folder of its app.yaml"
-		e.Detail = bad
-		return fleet.Release{}, e
-	}
-	return list[0], nil
-}
-
-// currentOf returns the release of a service, or of an app whose services all have the same one.
-func currentOf(c fleet.Current, service string) string {
-	if service != "" {
-		return c.Services[service].Release
-	}
+// currentOf returns the current release of an app whose services all have the same one.
+func currentOf(c fleet.Current) string {
 	var all []string
 	for _, p := range c.Services {
 		all = append(all, p.Release)

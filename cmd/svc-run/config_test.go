@@ -131,6 +131,10 @@ func (f fakeReleases) Releases(context.Context, string) ([]fleet.Release, []stri
 	return out, []string{"svc/apps/shop/releases/x: no JSON"}, nil
 }
 
+func (f fakeReleases) Layers(context.Context, string, string) (spec.Layers, error) {
+	return spec.Layers{}, nil
+}
+
 func (f fakeReleases) Current(context.Context, string) (fleet.Current, error) {
 	return fleet.Current{Services: f.current}, nil
 }

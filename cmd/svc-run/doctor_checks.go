@@ -10,9 +10,9 @@ import (
 	"svckit/lib/fleet"
 )
 
-// hinted returns a failure with the hint that it carries, or another one.
-func hinted(g grade, err error, fix string) finding {
-	f := is(g, fix, "%v", err)
+// hinted returns an error with the hint that it carries, or another one.
+func hinted(err error, fix string) finding {
+	f := is(bad, fix, "%v", err)
 	for e := err; e != nil; {
 		one, ok := e.(*fault.Error) //nolint:errorlint // the outermost hint is wanted
 		if !ok {
@@ -29,14 +29,14 @@ func hinted(g grade, err error, fix string) finding {
 
 func checkSettings(f facts) []finding {
 	if f.settingsErr != nil {
-		return []finding{hinted(bad, f.settingsErr, "mend the node's settings: every command reads them")}
+		return []finding{hinted(f.settingsErr, "mend the node's settings: every command reads them")}
 	}
 	return ok("prefix %s, ports %d-%d", f.settings.Prefix, f.settings.Ports.First, f.settings.Ports.Last)
 }
 
 func checkDocker(f facts) []finding {
 	if f.engineErr != nil {
-		return []finding{hinted(bad, f.engineErr, "start Docker, or set DOCKER_HOST")}
+		return []finding{hinted(f.engineErr, "start Docker, or set DOCKER_HOST")}
 	}
 	return ok("Docker %s, API %s", f.engine.Version, f.engine.API)
 }
@@ -51,10 +51,10 @@ func checkUserNS(f facts) []finding {
 
 func checkAgent(f facts) []finding {
 	if f.agentErr != nil {
-		return []finding{hinted(bad, f.agentErr, "start the Consul agent of this node, or set CONSUL_HTTP_ADDR")}
+		return []finding{hinted(f.agentErr, "start the Consul agent of this node, or set CONSUL_HTTP_ADDR")}
 	}
 	if f.registrationsErr != nil {
-		return []finding{hinted(bad, f.registrationsErr, "give the token the right to read services")}
+		return []finding{hinted(f.registrationsErr, "give the token the right to read services")}
 	}
 	return ok("Consul %s, node %s in %s", f.agent.Version, f.agent.Node, f.agent.Datacenter)
 }
@@ -64,7 +64,7 @@ func checkLeader(f facts) []finding {
 	case f.agentErr != nil:
 		return nil
 	case f.leaderErr != nil:
-		return []finding{hinted(bad, f.leaderErr, "see `consul operator raft list-peers`")}
+		return []finding{hinted(f.leaderErr, "see `consul operator raft list-peers`")}
 	case f.leader == "":
 		return []finding{is(bad, "bring a majority of the Consul servers back; `consul operator raft list-peers` names them",
 			"the Consul servers have no leader: nothing can be registered or promoted, what runs keeps running")}
@@ -132,13 +132,12 @@ func dnsFindings(f facts, servers []dnsFact, why string) []finding {
 func checkRestart(f facts) []finding {
 	var out []finding
 	for _, i := range f.instances {
-		if i.Restart == "unless-stopped" {
-			out = append(out, is(bad, "svc-run up "+i.App+"/"+i.Service+" --force makes a new container",
-				"%s has the restart policy unless-stopped: after a reload by signal it stays down after a crash or a reboot", label(i)))
-		}
-		if i.Restart == "no" || i.Restart == "" {
-			out = append(out, is(warn, "svc-run up "+i.App+"/"+i.Service+" --force makes a new container",
-				"%s has no restart policy: it stays down after a crash or a reboot", label(i)))
+		fix := "docker update --restart=always " + i.Short()
+		switch i.Restart {
+		case "unless-stopped":
+			out = append(out, is(bad, fix, "%s has the restart policy unless-stopped: after a reload by signal it stays down after a crash or a reboot", label(i)))
+		case "no", "":
+			out = append(out, is(warn, fix, "%s has no restart policy: it stays down after a crash or a reboot", label(i)))
 		}
 	}
 	return orFine(f, out, "every container comes back after a crash and a reboot")
@@ -148,7 +147,8 @@ func checkStopSignal(f facts) []finding {
 	var out []finding
 	for _, i := range f.instances {
 		if i.StopSignal == "" {
-			out = append(out, is(warn, "svc-run up "+i.App+"/"+i.Service+" --force makes a new container",
+			name := i.App + "/" + i.Service
+			out = append(out, is(warn, "it goes with the next release; at once, with a gap: svc-run down "+name+" && svc-run up "+name,
 				"%s has no stop signal of its own: a reload by signal would count as stopping it by hand", label(i)))
 		}
 	}

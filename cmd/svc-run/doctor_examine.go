@@ -33,9 +33,10 @@ func (w *world) examine(ctx context.Context, s *tool.Session, p fleet.Progress) 
 	p.Report("consul", 0, 0)
 	w.examineConsul(ctx, s, &f)
 	p.Report("dns, registries and the machine", 0, 0)
-	var all sync.WaitGroup
+	hosts := registryHosts(f)
+	var all sync.WaitGroup // each of them writes fields of its own
 	all.Go(func() { examineDNS(ctx, &f) })
-	all.Go(func() { f.registries, f.clock.offsets = askRegistries(ctx, registryHosts(f), f.engine.Insecure) })
+	all.Go(func() { f.registries, f.clock.offsets = askRegistries(ctx, hosts, f.engine.Insecure) })
 	all.Go(func() { examineMachine(&f, s.Config) })
 	all.Wait()
 	return f

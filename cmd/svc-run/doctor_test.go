@@ -128,8 +128,8 @@ func TestTheDoctorFindsEachTrouble(t *testing.T) {
 		{"clock far behind", on(func(f *facts) { f.clock.offsets = []clockOffset{{"registry", -2 * time.Minute}} }), "clock", bad, "differs by 2m0s", "timesyncd"},
 		{"clock not synchronised", on(func(f *facts) { f.clock.unsynced = true }), "clock", warn, "not synchronised", "timesyncd"},
 		{"clock not told", on(func(f *facts) { f.clock.err = errors.New("denied") }), "clock", unsure, "denied", ""},
-		{"unless-stopped", inst(func(i *instanceFact) { i.Restart = "unless-stopped" }), "restart policy", bad, "shop/web aaaaaaaa", "svc-run up shop/web"},
-		{"no restart policy", inst(func(i *instanceFact) { i.Restart = "no" }), "restart policy", warn, "stays down", "svc-run up shop/web"},
+		{"unless-stopped", inst(func(i *instanceFact) { i.Restart = "unless-stopped" }), "restart policy", bad, "shop/web aaaaaaaa", "docker update --restart=always aaaaaaaa"},
+		{"no restart policy", inst(func(i *instanceFact) { i.Restart = "no" }), "restart policy", warn, "stays down", "docker update"},
 		{"no stop signal", inst(func(i *instanceFact) { i.StopSignal = "" }), "stop signal", warn, "no stop signal", "svc-run up shop/web"},
 		{"shell form", inst(func(i *instanceFact) {
 			i.processes = []fleet.Process{{PID: 100, Parent: 90, Command: "/bin/sh -c gunicorn app"}, {PID: 101, Parent: 100, Command: "gunicorn app"}}
@@ -217,9 +217,13 @@ func TestARegistryIsAskedHowItSpeaks(t *testing.T) {
 		insecure []string
 		want     bool
 	}{
-		{"localhost:5000", nil, true}, {"127.0.0.1:5000", nil, true}, {"r.example:5000", nil, false},
-		{"r.example:5000", []string{"r.example:5000"}, true}, {"r.example:5000", []string{"r.example:5001"}, false},
-		{"10.1.2.3:5000", []string{"10.0.0.0/8"}, true}, {"11.1.2.3:5000", []string{"10.0.0.0/8"}, false},
+		{"localhost:5000", nil, true},
+		{"127.0.0.1:5000", nil, true},
+		{"r.example:5000", nil, false},
+		{"r.example:5000", []string{"r.example:5000"}, true},
+		{"r.example:5000", []string{"r.example:5001"}, false},
+		{"10.1.2.3:5000", []string{"10.0.0.0/8"}, true},
+		{"11.1.2.3:5000", []string{"10.0.0.0/8"}, false},
 	} {
 		if got := acceptsPlain(tt.host, tt.insecure); got != tt.want {
 			t.Errorf("%s with %v: %v, want %v", tt.host, tt.insecure, got, tt.want)

@@ -14,10 +14,11 @@ import (
 
 func downCommand(w *world) *cli.Command {
 	return &cli.Command{
-		Name:      "down",
-		Usage:     "end a service on this node: out of Consul, drained, stopped, removed",
-		ArgsUsage: "[APP/]SERVICE",
-		Flags:     deployFlags(),
+		Name:         "down",
+		Usage:        "end a service on this node: out of Consul, drained, stopped, removed",
+		ArgsUsage:    "[APP/]SERVICE",
+		Flags:        deployFlags(),
+		BashComplete: serviceNames(w),
 		Action: tool.Action(func(ctx context.Context, s *tool.Session, c *cli.Context) error {
 			return down(ctx, w, s, c)
 		}),

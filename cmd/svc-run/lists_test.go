@@ -36,7 +36,7 @@ func TestTheJournalIsATableOrEachStep(t *testing.T) {
 		{At: now, Who: "ann", Node: "node1", Program: "svc-run", Command: "up shop/web", Result: "ok", Changed: true, Seconds: 12.34, Plan: []string{"start one: nothing runs"}},
 		{At: now.Add(time.Minute), Who: "bob", Node: "node2", Program: "svc-run", Command: "promote shop r2", Result: "conflict", Error: "changed\x07", Seconds: 0.1},
 	})
-	print := func(words ...string) string {
+	printed := func(words ...string) string {
 		_, stdout, _ := call(t, func(_ context.Context, s *tool.Session) error {
 			return s.Result(list, func(w io.Writer) { list.write(w, s) })
 		}, words...)
@@ -46,7 +46,7 @@ func TestTheJournalIsATableOrEachStep(t *testing.T) {
 2026-03-01 12:00:00  ann  node1  svc-run up shop/web      ok        yes      12.3s
 2026-03-01 12:01:00  bob  node2  svc-run promote shop r2  conflict  no       0.1s
 `
-	if got := print(); got != want {
+	if got := printed(); got != want {
 		t.Errorf("table\n%swant\n%s", got, want)
 	}
 	want = `2026-03-01 12:00:00  ann on node1: svc-run up shop/web
@@ -56,7 +56,7 @@ func TestTheJournalIsATableOrEachStep(t *testing.T) {
   changed\x07
   conflict, changed: no, took 0.1s
 `
-	if got := print("--verbose"); got != want {
+	if got := printed("--verbose"); got != want {
 		t.Errorf("details\n%swant\n%s", got, want)
 	}
 }

@@ -161,20 +161,7 @@ func openLocal(ctx context.Context, w *world, s *tool.Session, of target) (*depl
 // this node kept from the last time that Consul answered.
 func (d *deploy) localConfig(file string, s spec.Service) (spec.Layers, error) {
 	if file != "" {
-		env, err := godotenv.Read(file)
-		if err != nil {
-			return spec.Layers{}, fault.New(fault.Invalid, "read %s: %w", file, err)
-		}
-		// One file serves both: a key that the service names as a secret is one.
-		l := spec.Layers{Service: map[string]string{}, Secrets: map[string]string{}}
-		for k, v := range env {
-			if slices.Contains(s.Config.Secrets, k) {
-				l.Secrets[k] = v
-			} else {
-				l.Service[k] = v
-			}
-		}
-		return l, nil
+		return fileConfig(file, s)
 	}
 	values, at, err := delivery.LoadLast(d.settings.StateDir, d.app, d.service)
 	if errors.Is(err, fleet.ErrNotFound) {
@@ -185,6 +172,24 @@ func (d *deploy) localConfig(file string, s spec.Service) (spec.Layers, error) {
 	}
 	d.s.Say("note: config is the last good one of this node, from %s", at.Format(time.RFC3339))
 	return spec.Layers{Service: values.Env, Secrets: values.Secrets}, nil
+}
+
+// fileConfig reads KEY=VALUE lines. One file serves both: a key that the service
+// names as a secret is one.
+func fileConfig(file string, s spec.Service) (spec.Layers, error) {
+	env, err := godotenv.Read(file)
+	if err != nil {
+		return spec.Layers{}, fault.New(fault.Invalid, "read %s: %w", file, err)
+	}
+	l := spec.Layers{Service: map[string]string{}, Secrets: map[string]string{}}
+	for k, v := range env {
+		if slices.Contains(s.Config.Secrets, k) {
+			l.Secrets[k] = v
+		} else {
+			l.Service[k] = v
+		}
+	}
+	return l, nil
 }
 
 // pinned turns an image's name into one that does not move: repo@sha256:…, else,
@@ -205,7 +210,8 @@ func (d *deploy) pinned(ctx context.Context, ref string) (string, error) {
 	if err != nil && !errors.Is(err, fleet.ErrNotFound) {
 		return "", err
 	}
-	if here && len(image.Digests) == 0 {
+	byID := strings.HasPrefix(image.ID, ref) || strings.HasPrefix(image.ID, "sha256:"+ref)
+	if here && (byID || len(image.Digests) == 0) {
 		return image.ID, nil
 	}
 	info, err := d.engine.Info(ctx)

@@ -21,7 +21,8 @@ A service is named APP/SERVICE or, in a folder with an app.yaml, SERVICE.`,
 			upCommand(w), downCommand(w), rollbackCommand(w), restoreCommand(w),
 			psCommand(w), logsCommand(w), configCommand(w),
 			releasesCommand(w), promoteCommand(w),
-			auditCommand(w),
+			auditCommand(w), doctorCommand(w),
+			devCommand(w),
 		},
 	}
 }

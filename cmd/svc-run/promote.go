@@ -155,15 +155,19 @@ func planPromotion(p promotion, r fleet.Release, current fleet.Current) (promote
 	}
 	for _, key := range slices.Sorted(slices.Values(keys)) {
 		old := current.Services[key]
-		if old.Release == p.release && old.Image == pinned {
-			continue
-		}
-		plan.move = true
-		plan.next.Services[key] = fleet.Pointer{Release: p.release, Previous: old.Release, Image: pinned, At: p.now, By: p.by}
+		next := fleet.Pointer{Release: p.release, Previous: old.Release, Image: pinned, At: p.now, By: p.by}
 		why := "it has none yet"
-		if old.Release != "" {
+		switch {
+		case old.Release == p.release && old.Image == pinned:
+			continue
+		case old.Release == p.release:
+			next.Previous = old.Previous
+			why = "another image of it is current now"
+		case old.Release != "":
 			why = "it is " + old.Release + " now, which becomes the previous one"
 		}
+		plan.move = true
+		plan.next.Services[key] = next
 		plan.Steps = append(plan.Steps, promoteStep{Do: fmt.Sprintf("make %s the current release of %s/%s", p.release, p.app, key), Why: why})
 	}
 	plan.addMark(p, r)

@@ -26,6 +26,7 @@ type fakeStore struct {
 func (f *fakeStore) Release(context.Context, string, string) (fleet.Release, error) {
 	return f.release, f.readErr
 }
+
 func (f *fakeStore) Current(context.Context, string) (fleet.Current, error) { return f.current, nil }
 
 func (f *fakeStore) SetCurrent(_ context.Context, _ string, c fleet.Current) error {
@@ -116,6 +117,10 @@ func TestPromoteEndsWellOrNotAtAll(t *testing.T) {
 		{"failed with another image", store(func(f *fakeStore) { f.release.Failed = &fleet.Mark{Image: "r/shop@sha256:1"} }), promotion{}, nil, 0, "current mark", "mark r2 stable"},
 		{"stable with another image", store(func(f *fakeStore) { f.release.Stable = &fleet.Mark{Image: "r/shop@sha256:1"} }), promotion{}, nil, 0, "current mark", "its image changed since it was marked"},
 		{"already stable", store(func(f *fakeStore) { f.release.Stable = &fleet.Mark{Image: f.release.Image} }), promotion{}, nil, 0, "current", "of shop/worker"},
+		{"an older image of it is current", store(func(f *fakeStore) {
+			f.current.Services = map[string]fleet.Pointer{"web": {Release: "r2", Previous: "r1", Image: "r/shop@sha256:1"}, "worker": {Release: "r2"}}
+			f.release.Stable = &fleet.Mark{Image: f.release.Image}
+		}), promotion{}, nil, 0, "current", "of shop/web: another image of it is current now"},
 		{"somebody else was faster", store(func(f *fakeStore) { f.setErr = fault.New(fault.Conflict, "write: changed") }), promotion{}, nil, 14, "", "changed"},
 		{"moved and not marked", store(func(f *fakeStore) { f.markErr = fault.New(fault.Unreachable, "write: refused") }), promotion{}, nil, 3, "current", "call again"},
 		{"no journal", store(func(f *fakeStore) { f.journal = errors.New("denied") }), promotion{}, nil, 0, "current mark", "no audit record"},

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/rogpeppe/go-internal/testscript"
 
 	"svckit/lab"
 	"svckit/lab/load"
@@ -39,7 +40,7 @@ const (
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) == "" {
-		os.Exit(m.Run())
+		testscript.Main(m, map[string]func(){"svc-run": main})
 	}
 	ctx := context.Background()
 	if n, err := strconv.Atoi(os.Getenv(killAfter)); err == nil {
@@ -185,7 +186,7 @@ build: {image: %s}
 services:
   web:
     port: 8000
-    check: {http: /healthz, interval: 1s, min_healthy: 1s, deadline: 20s}
+    check: {http: /healthz, interval: 1s, timeout: 10s, min_healthy: 1s, deadline: 20s}
     stop: {timeout: 10s, drain: 500ms}
 `
 
@@ -209,26 +210,30 @@ func (r *rig) release(name, manners, text string) string {
 // kv writes a raw value below the prefix.
 func (r *rig) kv(key, value string) {
 	r.t.Helper()
-	r.call(http.MethodPut, key, value)
+	r.agentCall(http.MethodPut, "/v1/kv/svc/"+key, value)
 }
 
 // unset removes a key below the prefix.
 func (r *rig) unset(key string) {
 	r.t.Helper()
-	r.call(http.MethodDelete, key, "")
+	r.agentCall(http.MethodDelete, "/v1/kv/svc/"+key, "")
 }
 
-func (r *rig) call(method, key, value string) {
+// agentCall asks the agent and expects 200.
+func (r *rig) agentCall(method, path, body string) {
 	r.t.Helper()
-	req, _ := http.NewRequest(method, r.agent.URL()+"/v1/kv/svc/"+key, strings.NewReader(value))
-	req.Header.Set("X-Consul-Token", lab.RootToken)
+	req, err := http.NewRequest(method, r.agent.URL()+path, strings.NewReader(body))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	req.Header.Set("X-Consul-Token", lab.RootToken) // ignored without ACLs
 	res, err := r.agent.Client.Do(req)
 	if err != nil {
 		r.t.Fatal(err)
 	}
 	_ = res.Body.Close()
 	if res.StatusCode != http.StatusOK {
-		r.t.Fatalf("%s %s: %s", method, key, res.Status)
+		r.t.Fatalf("%s %s: %s", method, path, res.Status)
 	}
 }
 

@@ -23,6 +23,7 @@ func rollbackCommand(w *world) *cli.Command {
 			&cli.StringFlag{Name: "release", Aliases: []string{"r"}, Usage: "go back to `RELEASE`"},
 			&cli.BoolFlag{Name: "promote", Usage: "afterwards make that release the app's current one"},
 		),
+		BashComplete: serviceNames(w),
 		Action: tool.Action(func(ctx context.Context, s *tool.Session, c *cli.Context) error {
 			return rollback(ctx, w, s, c)
 		}),

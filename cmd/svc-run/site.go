@@ -72,7 +72,7 @@ func openEngine(ctx context.Context, w *world, s *tool.Session, of target) (*dep
 	}
 	d := &deploy{w: w, s: s, app: of.App, service: of.Service, settings: settings, engine: engine, plan: apply.Plan}
 	d.world = apply.World{
-		Containers: engine, Views: engine, Tuner: engine, Images: engine, Files: folders{},
+		Containers: engine, Views: engine, Tuner: engine, Images: engine, Files: delivery.Folders{},
 		Probe: probe.Once, Log: s.Log, Guard: d.guard, PortFree: portFree, Random: rand.Uint32,
 	}
 	return d, nil

@@ -31,6 +31,7 @@ func upCommand(w *world) *cli.Command {
 			&cli.StringFlag{Name: "image", Usage: "with --local: the image, `REF`; a tag is resolved to its digest first"},
 			&cli.StringFlag{Name: "env-file", Usage: "with --local: config from `FILE` of KEY=VALUE lines (default: the last good config of this node)"},
 		),
+		BashComplete: serviceNames(w),
 		Action: tool.Action(func(ctx context.Context, s *tool.Session, c *cli.Context) error {
 			if c.Bool("local") {
 				return upLocal(ctx, w, s, c)

@@ -15,6 +15,7 @@ import (
 	"svckit/lab/load"
 	"svckit/lib/fault"
 	"svckit/lib/fleet"
+	"svckit/lib/rollout"
 )
 
 func TestUpBringsAReleaseToANameInDNSAndThenDoesNothing(t *testing.T) {
@@ -85,13 +86,10 @@ func TestReplacingUnderLoadLosesNoRequest(t *testing.T) {
 }
 
 func TestABadReleaseIsRefusedByTheGateUnderLoad(t *testing.T) {
-	for _, row := range []struct {
-		manners, reason string
-		within          time.Duration
-	}{
-		{"bad", "its check did not pass once before the deadline", 30 * time.Second},
-		{"flap", "did not stay well for 3s before the deadline", 30 * time.Second},
-		{"crash", "ended with exit code 3 before its first passing check", 0},
+	for _, row := range []struct{ manners, reason string }{
+		{"bad", "its check did not pass once before the deadline"},
+		{"flap", "did not stay well for 3s before the deadline"},
+		{"crash", "before its first passing check"},
 	} {
 		t.Run(row.manners, func(t *testing.T) {
 			r := newRig(t)
@@ -121,20 +119,22 @@ func TestABadReleaseIsRefusedByTheGateUnderLoad(t *testing.T) {
 	}
 }
 
-func TestAContainerThatEndsAtOnceIsSeenWithinTwoSeconds(t *testing.T) {
+// That two seconds suffice is shown in virtual time, in package apply; here the
+// machine may be busy, so it is only shown that the gate does not wait for its deadline.
+func TestAContainerThatEndsAtOnceIsNotWaitedFor(t *testing.T) {
 	r := newRig(t)
 	r.release("r1", "crash", plainSpec)
-	r.must("up", r.service(), "--dry-run")
 	var started time.Time
 	ctx := withAfter(t.Context(), func(_ int, s planStep) {
-		if s.Action == "start" {
+		if s.Action == rollout.ActStart {
 			started = time.Now()
 		}
 	})
 	got := r.runIn(ctx, "up", r.service())
-	// The recovery is part of this time: what is asked for is that the gate does not wait for its deadline.
-	if took := time.Since(started); got.code != 16 || took > 2*time.Second {
-		t.Errorf("exit %d after %s", got.code, took)
+	took := time.Since(started)
+	t.Logf("seen and taken back %s after the start", took)
+	if got.code != int(fault.Unhealthy) || took > 10*time.Second {
+		t.Errorf("exit %d after %s; the deadline is 20s", got.code, took)
 	}
 }
 
@@ -230,11 +230,7 @@ func TestRegistrationsWithoutAContainerGoAndNothingElse(t *testing.T) {
 	r := newRig(t)
 	r.release("r1", "good", plainSpec)
 	r.must("up", r.service())
-	foreign := `{"ID":"not-ours","Name":"other","Port":1}`
-	req, _ := http.NewRequest(http.MethodPut, r.agent.URL()+"/v1/agent/service/register", strings.NewReader(foreign))
-	if res, err := http.DefaultClient.Do(req); err != nil || res.StatusCode != 200 {
-		t.Fatalf("%v %v", res, err)
-	}
+	r.agentCall(http.MethodPut, "/v1/agent/service/register", `{"ID":"not-ours","Name":"other","Port":1}`)
 	list, err := r.engine.Instances(t.Context(), r.app, "")
 	if err != nil || len(list) != 1 {
 		t.Fatal(list, err)
@@ -246,12 +242,7 @@ func TestRegistrationsWithoutAContainerGoAndNothingElse(t *testing.T) {
 	if containers, entries := r.state(); len(containers) != 1 || entries != 1 {
 		t.Errorf("left %q and %d registrations", containers, entries)
 	}
-	res, err := http.Get(r.agent.URL() + "/v1/agent/service/not-ours")
-	if err != nil || res.StatusCode != 200 {
-		t.Errorf("the registration of another is gone: %v %v", res, err)
-	}
-	_, _ = io.Copy(io.Discard, res.Body)
-	_ = res.Body.Close()
+	r.agentCall(http.MethodGet, "/v1/agent/service/not-ours", "") // still there
 }
 
 func TestTwoRunsAtTheSameTimeExcludeEachOther(t *testing.T) {

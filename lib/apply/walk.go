@@ -32,6 +32,7 @@ type Walker struct {
 	ids       map[string]string             // container name → id
 	regs      map[string]fleet.Registration // container name → its registration
 	withdrawn map[string]fleet.Registration // container name → the registration this walk took away
+	ttl       time.Duration                 // the longest that DNS let clients keep an answer
 }
 
 // Walk does every step in order and stops at the first that fails, or between

@@ -48,8 +48,23 @@ func Open(prefix string, log hclog.Logger) (*Client, error) {
 		log = hclog.NewNullLogger()
 	}
 	log = log.Named("consul")
-	config := api.DefaultConfigWithLogger(log)
+	return open(api.DefaultConfigWithLogger(log), k, log)
+}
+
+// OpenAt makes a client of an agent without TLS and ACLs at host:port, whatever the CONSUL_* variables say.
+func OpenAt(address, prefix string, log hclog.Logger) (*Client, error) {
+	k, err := newKeys(prefix)
+	if err != nil {
+		return nil, err
+	}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.Proxy = nil
+	return open(&api.Config{Address: address, Scheme: "http", Transport: transport}, k, log.Named("consul"))
+}
+
+func open(config *api.Config, k keys, log hclog.Logger) (*Client, error) {
 	address := withoutCredentials(config.Address)
+	var err error
 	config.HttpClient, err = api.NewHttpClient(config.Transport, config.TLSConfig)
 	if err == nil {
 		config.HttpClient.Transport = bounded{config.Transport}

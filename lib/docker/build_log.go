@@ -14,7 +14,7 @@ import (
 
 const (
 	lastLines  = 30      // of a failing step or test
-	maxLogLine    = 2000    // bytes of a line that is kept
+	maxLogLine = 2000    // bytes of a line that is kept
 	maxPartial = 1 << 16 // bytes of a line without an end
 )
 

@@ -139,15 +139,15 @@ func (f failing) Read([]byte) (int, error) { return 0, f.err }
 
 func TestALineIsMadeFitToBeShown(t *testing.T) {
 	for in, want := range map[string]string{
-		"plain":                        "plain",
-		"carriage\r":                   "carriage",
-		" 10%\r 50%\r100%":             "100%",
-		"\x1b[1;31mred\x1b[0m":         "red",
-		"\x1b]0;title\x07text":         "text",
-		"tab\tbell\x07":                "tab\tbell",
-		"bad \xff byte":                "bad � byte",
-		"c1 \u009b31m":                 "c1 31m",
-		strings.Repeat("x", maxLine+1): strings.Repeat("x", maxLine) + "…",
+		"plain":                           "plain",
+		"carriage\r":                      "carriage",
+		" 10%\r 50%\r100%":                "100%",
+		"\x1b[1;31mred\x1b[0m":            "red",
+		"\x1b]0;title\x07text":            "text",
+		"tab\tbell\x07":                   "tab\tbell",
+		"bad \xff byte":                   "bad � byte",
+		"c1 \u009b31m":                    "c1 31m",
+		strings.Repeat("x", maxLogLine+1): strings.Repeat("x", maxLogLine) + "…",
 	} {
 		if got := cleanLine([]byte(in)); got != want {
 			t.Errorf("%q becomes %q, want %q", in, got, want)

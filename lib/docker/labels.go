@@ -1,6 +1,7 @@
 package docker
 
 import (
+	"encoding/json"
 	"fmt"
 	"math"
 	"path"
@@ -19,6 +20,7 @@ import (
 const (
 	maxLabel = 256 << 10
 	maxCores = 4096
+	maxOwner = 4096
 )
 
 // instanceOf reads an inspected container. A label that makes no sense leaves its
@@ -99,6 +101,7 @@ func (l *labels) read(in *fleet.Instance, env []string) {
 	in.Cores = l.cores()
 	in.Exclusive = l.whole(fleet.LabelExclusive, 0, len(in.Cores))
 	in.Dir = l.dir()
+	in.Owner = l.owner()
 }
 
 func (l *labels) complain(key, want string) {
@@ -189,6 +192,20 @@ func allowed(text string) []int {
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
+}
+
+// owner reads the process that a container ends with; nil when there is none.
+func (l *labels) owner() *fleet.Holder {
+	v := l.text(fleet.LabelOwner)
+	if v == "" {
+		return nil
+	}
+	var h fleet.Holder
+	if len(v) > maxOwner || json.Unmarshal([]byte(v), &h) != nil || h.PID <= 0 {
+		l.complain(fleet.LabelOwner, "a process as JSON")
+		return nil
+	}
+	return &h
 }
 
 func (l *labels) dir() string {

@@ -50,8 +50,10 @@ func (e *Engine) RunTest(ctx context.Context, r TestRequest) (took time.Duration
 		return took, testError(limited, r, err, last)
 	}
 	if code != 0 {
-		return took, &fault.Error{Kind: fault.Failed, Msg: "run test " + strings.Join(r.Command, " "),
-			Err: fmt.Errorf("exit code %d%s", code, meaning(code)), Detail: last}
+		return took, &fault.Error{
+			Kind: fault.Failed, Msg: "run test " + strings.Join(r.Command, " "),
+			Err: fmt.Errorf("exit code %d%s", code, meaning(code)), Hint: testHint(code), Detail: last,
+		}
 	}
 	return took, nil
 }
@@ -82,10 +84,10 @@ func (e *Engine) watchTest(ctx context.Context, id string, out io.Writer) (code 
 	defer attached.Close()
 	ended, broken := e.api.ContainerWait(ctx, id, container.WaitConditionNextExit)
 	lines := &lineWriter{out: out, tail: tail{max: lastLines}}
-	read := make(chan error, 1)
+	read := make(chan struct{})
 	go func() {
-		_, err := stdcopy.StdCopy(lines, lines, attached.Reader)
-		read <- err
+		defer close(read)
+		_, _ = stdcopy.StdCopy(lines, lines, attached.Reader) // its end is the container's end
 	}()
 	if err := e.api.ContainerStart(ctx, id, container.StartOptions{}); err != nil {
 		return 0, nil, err
@@ -118,17 +120,23 @@ func testError(ctx context.Context, r TestRequest, err error, last []string) err
 	what := "run test " + strings.Join(r.Command, " ")
 	switch {
 	case errors.Is(context.Cause(ctx), errTestTooLong):
-		return &fault.Error{Kind: fault.Timeout, Msg: what, Err: fmt.Errorf("still running after %s", r.Limit),
-			Hint: "--test-timeout gives it longer", Detail: last}
+		return &fault.Error{
+			Kind: fault.Timeout, Msg: what, Err: fmt.Errorf("still running after %s", r.Limit),
+			Hint: "--test-timeout gives it longer", Detail: last,
+		}
 	case ctx.Err() != nil:
 		return fmt.Errorf("%s: %w", what, context.Cause(ctx))
 	case client.IsErrConnectionFailed(err):
 		return fault.New(fault.Unreachable, "%s: %w", what, err)
-	case containsAny(err.Error(), "executable file not found", "no such file or directory"):
-		return &fault.Error{Kind: fault.Failed, Msg: what, Err: fmt.Errorf("the image has no %s", r.Command[0]),
-			Hint: "build.test in app.yaml runs inside the built image: it must hold the program"}
 	}
 	return &fault.Error{Kind: fault.Failed, Msg: what, Err: err, Detail: last}
+}
+
+func testHint(code int64) string {
+	if code == 126 || code == 127 {
+		return "build.test in app.yaml runs inside the built image and without a shell: the image must hold the program"
+	}
+	return ""
 }
 
 // meaning explains exit codes that are not the program's own.

@@ -12,7 +12,7 @@ import (
 )
 
 // LabelOwner holds the process that a test container belongs to, as a fleet.Holder in JSON.
-const LabelOwner = "svckit.owner"
+const LabelOwner = fleet.LabelOwner
 
 // sweepAge is how old a test container must be that belongs to nobody we can ask after.
 const sweepAge = 24 * time.Hour

@@ -132,10 +132,14 @@ func TestTheFactsAreReadFromTheFolder(t *testing.T) {
 		want func(Facts) bool
 	}{
 		"a requirements file of comments names no package": {comments, func(f Facts) bool { return !f.Requirements }},
-		"requirements that stand alone": {fstest.MapFS{"requirements.txt": &fstest.MapFile{Data: []byte("flask==3.0\n--no-binary :all:\n")}},
-			func(f Facts) bool { return f.Requirements && !f.Others }},
-		"requirements that name others": {fstest.MapFS{"requirements.txt": &fstest.MapFile{Data: []byte("-r base.txt\n")}},
-			func(f Facts) bool { return f.Requirements && f.Others }},
+		"requirements that stand alone": {
+			fstest.MapFS{"requirements.txt": &fstest.MapFile{Data: []byte("flask==3.0\n--no-binary :all:\n")}},
+			func(f Facts) bool { return f.Requirements && !f.Others },
+		},
+		"requirements that name others": {
+			fstest.MapFS{"requirements.txt": &fstest.MapFile{Data: []byte("-r base.txt\n")}},
+			func(f Facts) bool { return f.Requirements && f.Others },
+		},
 		"requirements":         {files("requirements.txt"), func(f Facts) bool { return f.Requirements }},
 		"package and lock":     {files("package.json", "package-lock.json"), func(f Facts) bool { return f.Package && f.Lock }},
 		"a command at the top": {files("go.mod", "main.go"), func(f Facts) bool { return f.Module && f.Main == "." }},

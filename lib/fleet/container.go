@@ -49,6 +49,7 @@ const (
 	LabelCores     = "svckit.cores" // e.g. 0,1
 	LabelExclusive = "svckit.exclusive"
 	LabelDir       = "svckit.dir"
+	LabelOwner     = "svckit.owner"  // a Holder as JSON: the process that the container ends with
 	LabelKind      = "svckit.kind"   // service | test | dev: what the container is for
 	LabelPrefix    = "svckit.prefix" // SVC_PREFIX of the run that made it
 )

@@ -47,6 +47,7 @@ type Instance struct {
 	Network    string   // bridge | host | name of a Docker network
 	Restart    string   // restart policy
 	StopSignal string   // as configured; "" is a trap: see docker.Engine.Signal
+	Owner      *Holder  // the process that it runs for and ends with, as under `svc-run dev`; nil: it is the node's
 	Bad        []string // labels that made no sense, each with a reason; their fields are empty
 }
 

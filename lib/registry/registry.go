@@ -154,7 +154,7 @@ func explain(ctx context.Context, ref string, err error) error {
 	case ctx.Err() != nil:
 		return fmt.Errorf("ask registry for %s: %w", ref, context.Cause(ctx))
 	case !answered:
-		return fault.New(fault.Unreachable, "ask registry for %s: %w", ref, err)
+		return fault.New(fault.Unreachable, "ask registry for %s: %s", ref, lastAttempt(err))
 	case refused.StatusCode == http.StatusNotFound:
 		return fault.New(fault.NotFound, "ask registry for %s: %w", ref, fleet.ErrNotFound)
 	case refused.StatusCode == http.StatusUnauthorized || refused.StatusCode == http.StatusForbidden:
@@ -167,6 +167,15 @@ func explain(ctx context.Context, ref string, err error) error {
 		return fault.New(fault.Unreachable, "ask registry for %s: it answers %d", ref, refused.StatusCode)
 	}
 	return fmt.Errorf("ask registry for %s: %w", ref, err)
+}
+
+// lastAttempt shortens the library's list of what it tried, TLS first, to the end of it.
+func lastAttempt(err error) string {
+	text := err.Error()
+	if i := strings.LastIndex(text, "; Get \""); i >= 0 {
+		return text[i+2:]
+	}
+	return text
 }
 
 // ErrDenied is a registry's answer to missing or wrong credentials.

@@ -14,14 +14,23 @@ func Workers(list []fleet.Process, master spec.Master) int {
 	if master != spec.Gunicorn && master != spec.UWSGI {
 		return 1
 	}
+	return max(len(WorkerPIDs(list)), 1)
+}
+
+// WorkerPIDs are the children of the master process in a container.
+func WorkerPIDs(list []fleet.Process) []int {
 	top, ok := top(list)
 	if !ok {
-		return 1
+		return nil
 	}
 	if children := childrenOf(list, top.PID); isInit(top) && len(children) == 1 {
 		top = children[0]
 	}
-	return max(len(childrenOf(list, top.PID)), 1)
+	var out []int
+	for _, p := range childrenOf(list, top.PID) {
+		out = append(out, p.PID)
+	}
+	return out
 }
 
 // top is the process whose parent is outside the container.

@@ -39,8 +39,10 @@ func TestACleanRepositoryIsNamedByItsCommit(t *testing.T) {
 	dir := repository(t)
 	o, err := Inspect(t.Context(), dir)
 	must(t, err)
-	want := Origin{Git: fleet.Git{Commit: run(t, dir, "rev-parse", "HEAD"), Branch: "trunk", Remote: "https://git.example.org/team/app.git"},
-		Time: time.Date(2024, 5, 6, 5, 8, 9, 0, time.UTC)}
+	want := Origin{
+		Git:  fleet.Git{Commit: run(t, dir, "rev-parse", "HEAD"), Branch: "trunk", Remote: "https://git.example.org/team/app.git"},
+		Time: time.Date(2024, 5, 6, 5, 8, 9, 0, time.UTC),
+	}
 	if o != want {
 		t.Errorf("got %+v, want %+v", o, want)
 	}

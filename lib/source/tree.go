@@ -31,8 +31,9 @@ const (
 // when it is hashed or sent, and must still be what the list says.
 type Tree struct {
 	dir        string
-	dockerfile string // slash path in the context
-	generated  []byte // content of GeneratedName; nil when the folder has a Dockerfile
+	dockerfile string   // slash path in the context
+	generated  []byte   // content of GeneratedName; nil when the folder has a Dockerfile
+	ignore     []string // patterns of .dockerignore
 	entries    []entry
 }
 
@@ -62,11 +63,10 @@ func Scan(ctx context.Context, dir, dockerfile string, generated []byte) (*Tree,
 			return nil, fault.New(fault.Invalid, "read Dockerfile %s: it is outside of the source folder", dockerfile)
 		}
 	}
-	patterns, err := t.ignorePatterns()
-	if err != nil {
+	if t.ignore, err = t.ignorePatterns(); err != nil {
 		return nil, err
 	}
-	if err := t.walk(ctx, patterns); err != nil {
+	if err := t.walk(ctx, t.ignore); err != nil {
 		return nil, err
 	}
 	if err := t.addDockerfile(); err != nil {
@@ -78,6 +78,14 @@ func Scan(ctx context.Context, dir, dockerfile string, generated []byte) (*Tree,
 
 // Dockerfile is the Dockerfile's path in the context.
 func (t *Tree) Dockerfile() string { return t.dockerfile }
+
+// Ignored are the patterns of .dockerignore that the context was listed with.
+func (t *Tree) Ignored() []string { return t.ignore }
+
+// Holds reports whether a path (with slashes) is sent to the build.
+func (t *Tree) Holds(path string) bool {
+	return slices.ContainsFunc(t.entries, func(e entry) bool { return e.path == path })
+}
 
 // Size counts the files and the bytes that a build is sent.
 func (t *Tree) Size() (files int, bytes int64) {

@@ -66,7 +66,7 @@ func walk(err error, visit func(*fault.Error) bool) bool {
 		if e, ok := err.(*fault.Error); ok && visit(e) { //nolint:errorlint // each error of the tree is looked at by itself
 			return true
 		}
-		if many, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // see above
+		if many, ok := err.(interface{ Unwrap() []error }); ok {
 			for _, one := range many.Unwrap() {
 				if walk(one, visit) {
 					return true

@@ -16,24 +16,40 @@ const (
 	veil     = "***"
 )
 
+// indexLen is how many first bytes the hidden texts are indexed by; at most hideFrom.
+const indexLen = 4
+
 // hidden is the set of texts that must not be seen. It is safe for many goroutines.
 type hidden struct {
-	mu    sync.Mutex
-	forms [256][]string // by their first byte, longest first
+	mu     sync.Mutex
+	known  map[string]bool
+	forms  map[string][]string // by their first indexLen bytes, longest first
+	begins map[string]bool     // their beginnings shorter than that
 }
 
 func (h *hidden) add(values ...string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.known == nil {
+		h.known, h.forms, h.begins = map[string]bool{}, map[string][]string{}, map[string]bool{}
+	}
+	touched := map[string]bool{}
 	for _, v := range values {
 		for _, f := range formsOf(v) {
-			if !slices.Contains(h.forms[f[0]], f) {
-				h.forms[f[0]] = append(h.forms[f[0]], f)
+			if h.known[f] {
+				continue
+			}
+			h.known[f] = true
+			key := f[:indexLen]
+			h.forms[key] = append(h.forms[key], f)
+			touched[key] = true
+			for n := 1; n < indexLen; n++ {
+				h.begins[f[:n]] = true
 			}
 		}
 	}
-	for i := range h.forms {
-		slices.SortFunc(h.forms[i], func(a, b string) int { return len(b) - len(a) })
+	for key := range touched {
+		slices.SortFunc(h.forms[key], func(a, b string) int { return len(b) - len(a) })
 	}
 }
 
@@ -45,8 +61,9 @@ func formsOf(value string) []string {
 			whole = append(whole, strings.TrimSpace(l))
 		}
 	}
+	slices.Sort(whole)
 	var out []string
-	for _, w := range whole {
+	for _, w := range slices.Compact(whole) {
 		if len(w) < hideFrom {
 			continue
 		}
@@ -144,22 +161,34 @@ func (h *hidden) replace(text string, last bool) (ready, rest string) {
 	var out strings.Builder
 	from := 0
 	for i := 0; i < len(text); {
-		match := 0
-		for _, f := range h.forms[text[i]] {
-			if !last && len(text)-i < len(f) && strings.HasPrefix(f, text[i:]) {
-				return out.String() + text[from:i], text[i:]
-			}
-			if match == 0 && strings.HasPrefix(text[i:], f) {
-				match = len(f)
-			}
-		}
-		if match == 0 {
+		match, wait := h.at(text[i:])
+		switch {
+		case wait && !last:
+			return out.String() + text[from:i], text[i:]
+		case match == 0:
 			i++
-			continue
+		default:
+			out.WriteString(text[from:i] + veil)
+			i += match
+			from = i
 		}
-		out.WriteString(text[from:i] + veil)
-		i += match
-		from = i
 	}
 	return out.String() + text[from:], ""
+}
+
+// at returns the length of the longest hidden text that text begins with, and
+// whether more text could make it a longer one.
+func (h *hidden) at(text string) (match int, wait bool) {
+	if len(text) < indexLen {
+		return 0, h.begins[text]
+	}
+	for _, f := range h.forms[text[:indexLen]] {
+		switch {
+		case len(text) < len(f):
+			wait = wait || strings.HasPrefix(f, text)
+		case match == 0 && strings.HasPrefix(text, f):
+			match = len(f)
+		}
+	}
+	return match, wait
 }

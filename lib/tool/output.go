@@ -56,9 +56,34 @@ func (s *Session) Say(format string, args ...any) {
 	switch line := clean(fmt.Sprintf(format, args...)); {
 	case s.Quiet:
 	case s.screen != nil && s.screen.json:
-		s.Log.Log(s.Log.GetLevel(), line)
+		s.talk.Info(line)
 	default:
 		fmt.Fprintln(s.Stderr, line)
+	}
+}
+
+// Lines returns a writer whose whole lines are said one by one; nil with --quiet.
+func (s *Session) Lines() io.Writer {
+	if s.Quiet {
+		return nil
+	}
+	return &lineSayer{say: s.Say}
+}
+
+type lineSayer struct {
+	say  func(format string, args ...any)
+	rest []byte
+}
+
+func (l *lineSayer) Write(p []byte) (int, error) {
+	l.rest = append(l.rest, p...)
+	for {
+		line, rest, found := bytes.Cut(l.rest, []byte{'\n'})
+		if !found {
+			return len(p), nil
+		}
+		l.say("%s", line)
+		l.rest = rest
 	}
 }
 

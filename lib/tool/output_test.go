@@ -69,7 +69,7 @@ func TestTalkGoesToStderrAndCanBeTurnedOff(t *testing.T) {
 		{"--quiet", "", "pulling"},
 		{"--quiet", "", "odd"},
 		{"--verbose", "[DEBUG] prog: detail: key=value", "never"},
-		{"--log-json", `"@message":"pulling web\\x1b[2J"`, "\npulling"},
+		{"--log-json", `"@level":"info","@message":"pulling web\\x1b[2J"`, "\npulling"},
 		{"--log-json", `"@level":"warn","@message":"odd","@module":"prog"`, "detail"},
 	}
 	for _, tt := range tests {
@@ -155,8 +155,8 @@ func TestProgressOnATerminalIsOneLineThatMakesRoom(t *testing.T) {
 		time.Sleep(100 * time.Millisecond)
 		done()
 		s.screen.close()
-		clear := "\r\x1b[K"
-		want := "push: 0s" + clear + "push: layer 512 B of 1.0 KiB, 0s" + clear + "note\npush: layer 512 B of 1.0 KiB, 0s" + clear + "push: 300ms\n"
+		wipe := "\r\x1b[K"
+		want := "push: 0s" + wipe + "push: layer 512 B of 1.0 KiB, 0s" + wipe + "note\npush: layer 512 B of 1.0 KiB, 0s" + wipe + "push: 300ms\n"
 		if stderr.String() != want {
 			t.Errorf("terminal shows\n%q, want\n%q", stderr.String(), want)
 		}

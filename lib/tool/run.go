@@ -139,7 +139,8 @@ func endedBy(ctx context.Context, err error) bool {
 // judge gives the error of a command its last kind.
 func judge(ctx context.Context, err error) error {
 	var pipe *brokenPipe
-	switch cause, signalled := context.Cause(ctx).(*stopped); {
+	var cause *stopped
+	switch signalled := errors.As(context.Cause(ctx), &cause); {
 	case err == nil, errors.As(err, &pipe):
 		return nil
 	case signalled && endedBy(ctx, err):

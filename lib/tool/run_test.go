@@ -182,8 +182,10 @@ func TestErrorsEndWithTheirCode(t *testing.T) {
 	}{
 		{"plain", errors.New("read x: gone"), 1, "prog: read x: gone\n"},
 		{"kind and hint", fault.WithHint(fault.New(fault.NotFound, "release r1: not found"), "run prog releases"), 12, "prog: release r1: not found\nhint: run prog releases\n"},
-		{"details below a hint", fault.WithHint(fmt.Errorf("up web: %w", withDetail), "look"), 16,
-			"prog: up web: gate web: no check passed\n  last probe: 500\n  line one\n  line two\nhint: look\n"},
+		{
+			"details below a hint", fault.WithHint(fmt.Errorf("up web: %w", withDetail), "look"), 16,
+			"prog: up web: gate web: no check passed\n  last probe: 500\n  line one\n  line two\nhint: look\n",
+		},
 		{"joined", errors.Join(errors.New("a"), fault.New(fault.Conflict, "b")), 14, "prog: a b\n"},
 		{"deadline", fmt.Errorf("wait: %w", context.DeadlineExceeded), 15, "prog: wait: context deadline exceeded\n"},
 		{"escape sequences of others", errors.New("bad\x1b[31m name\u202e"), 1, "prog: bad\\x1b[31m name\\x202e\n"},

@@ -9,6 +9,7 @@ package tool
 
 import (
 	"context"
+	"errors"
 	"io"
 	"os"
 	"strings"
@@ -32,6 +33,7 @@ type Session struct {
 	Config  string    // --config: the node's settings; "" is the default place
 	Log     hclog.Logger
 
+	talk   hclog.Logger // takes what is said, with --log-json
 	screen *screen
 	hidden *hidden
 	colour bool
@@ -53,7 +55,8 @@ func Action(f Func) cli.ActionFunc {
 func Daemon(f Func) cli.ActionFunc {
 	return func(c *cli.Context) error {
 		err := f(c.Context, newSession(c, hclog.Info), c)
-		if fault, ok := context.Cause(c.Context).(*stopped); ok && fault.term && endedBy(c.Context, err) {
+		var cause *stopped
+		if errors.As(context.Cause(c.Context), &cause) && cause.term && endedBy(c.Context, err) {
 			return nil
 		}
 		return err
@@ -95,11 +98,13 @@ func newSession(c *cli.Context, level hclog.Level) *Session {
 	case s.Quiet:
 		level = hclog.Error
 	}
-	s.Log = hclog.New(&hclog.LoggerOptions{
-		Name: c.App.Name, Level: level, Output: s.Stderr,
-		JSONFormat: c.Bool("log-json"), Color: hclog.ColorOff,
-	})
 	s.screen.json = c.Bool("log-json")
+	options := hclog.LoggerOptions{
+		Name: c.App.Name, Level: level, Output: s.Stderr, JSONFormat: s.screen.json, Color: hclog.ColorOff,
+	}
+	s.Log = hclog.New(&options)
+	options.Level = hclog.Info
+	s.talk = hclog.New(&options)
 	return s
 }
 

@@ -28,6 +28,7 @@ func rules() Rules {
 			{Package: "apply", Imports: append(slices.Clone(facts), "cpuset", "rollout")},
 			// Reach: one outside system each, and never one another.
 			{Package: "consul", Imports: reach},
+			{Package: "devagent", Imports: reach},
 			{Package: "delivery", Imports: reach}, // files and secrets on the node's tmpfs
 			{Package: "dnsd", Imports: reach},
 			{Package: "docker", Imports: reach},
@@ -35,6 +36,7 @@ func rules() Rules {
 			{Package: "probe", Imports: reach},
 			{Package: "registry", Imports: reach},
 			{Package: "source", Imports: reach},
+			{Package: "watch", Imports: reach},
 			// Meet the user.
 			{Package: "tool", Imports: []string{"fault", "fleet"}},
 		},
