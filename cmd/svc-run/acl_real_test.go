@@ -84,8 +84,15 @@ func TestTheDocumentedPolicyIsEnoughForUpAndItsDNS(t *testing.T) {
 	t.Setenv("CONSUL_HTTP_TOKEN_FILE", r.tokenFile("deploy", r.policy()))
 	r.allowDNS()
 	for _, args := range [][]string{
-		{"up", r.service(), "--release", "r1", "--promote"}, {"up", r.service(), "--release", "r2"}, {"rollback", r.service()},
-		{"restore"}, {"ps"}, {"config", r.service()}, {"releases", r.app}, {"audit", r.app}, {"down", r.service()},
+		{"up", r.service(), "--release", "r1", "--promote"},
+		{"up", r.service(), "--release", "r2"},
+		{"rollback", r.service()},
+		{"restore"},
+		{"ps"},
+		{"config", r.service()},
+		{"releases", r.app},
+		{"audit", r.app},
+		{"down", r.service()},
 	} {
 		got := r.must(args...)
 		if strings.Contains(got.stderr, "not allowed") || strings.Contains(got.stderr, "WARN") {

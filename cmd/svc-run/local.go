@@ -210,7 +210,8 @@ func (d *deploy) pinned(ctx context.Context, ref string) (string, error) {
 	if err != nil && !errors.Is(err, fleet.ErrNotFound) {
 		return "", err
 	}
-	if here && len(image.Digests) == 0 {
+	byID := strings.HasPrefix(image.ID, ref) || strings.HasPrefix(image.ID, "sha256:"+ref)
+	if here && (byID || len(image.Digests) == 0) {
 		return image.ID, nil
 	}
 	info, err := d.engine.Info(ctx)
