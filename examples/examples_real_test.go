@@ -23,7 +23,7 @@ func TestServersAnswerAndLeaveWithoutFailingARequest(t *testing.T) {
 	for _, row := range []struct {
 		app, port, arg, slow string
 	}{
-		{app: "hello-go", port: "8080", arg: "BUILDER=" + lab.GoImage(t), slow: "/"},
+		{app: "hello-go", port: "8080", arg: "BASE=" + lab.GoImage(t), slow: "/"},
 		{app: "wsgi-gunicorn", port: "8000", arg: "BASE=" + lab.BaseImage, slow: "/slow?s=2"},
 		{app: "wsgi-uwsgi", port: "8000", arg: "BASE=" + lab.BaseImage, slow: "/slow?s=2"},
 	} {

@@ -154,6 +154,17 @@ func (a *Agent) call(method, path string) ([]byte, error) {
 // Registry starts a registry without authentication in a folder of the test and returns host:port.
 func Registry(t testing.TB) string {
 	t.Helper()
+	return newRegistry(t, nil, http.DefaultClient)
+}
+
+// RegistryIn starts a registry in the network of an engine of the test's own.
+func RegistryIn(t testing.TB, e *Engine) string {
+	t.Helper()
+	return newRegistry(t, e.Prefix, e.Client())
+}
+
+func newRegistry(t testing.TB, prefix []string, client *http.Client) string {
+	t.Helper()
 	parts, err := setup.Find()
 	if err != nil {
 		t.Fatal(err)
@@ -165,7 +176,8 @@ func Registry(t testing.TB) string {
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(parts.Registry, "serve", config)
+	argv := slices.Concat(prefix, []string{parts.Registry, "serve", config})
+	cmd := exec.Command(argv[0], argv[1:]...)
 	var log bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &log, &log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -174,7 +186,7 @@ func Registry(t testing.TB) string {
 	}
 	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
 	if err := poll(10*time.Second, func() error {
-		res, err := http.Get("http://" + address + "/v2/")
+		res, err := client.Get("http://" + address + "/v2/")
 		if err == nil {
 			res.Body.Close()
 		}

@@ -142,7 +142,7 @@ func (p project) make(ctx context.Context, files map[string][]byte) (committed b
 	if err != nil {
 		return fail(err)
 	}
-	defer os.RemoveAll(draft) // after the rename there is nothing of that name
+	defer func() { _ = os.RemoveAll(draft) }() // after the rename there is nothing of that name
 	if err := os.Chmod(draft, 0o755); err != nil {
 		return fail(err)
 	}

@@ -17,7 +17,7 @@ build: {image: %s}
 services:
   web:
     port: 8000
-    check: {http: /healthz, interval: 1s, min_healthy: 1s, deadline: 20s}
+    check: {http: /healthz, interval: 1s, timeout: 10s, min_healthy: 1s, deadline: 20s}
     stop: {timeout: 10s, drain: 200ms}
     config:
       env: [DATABASE_URL, REDIS]

@@ -39,8 +39,17 @@ func withAfter(ctx context.Context, after func(n int, s rollout.Step)) context.C
 	return context.WithValue(ctx, afterKey{}, after)
 }
 
-// run locks, makes the job, plans, walks, and writes the journal.
+// run does the work and prints its outcome.
 func (d *deploy) run(ctx context.Context, c *cli.Context, make func(context.Context) (apply.Job, error)) error {
+	o, err := d.work(ctx, c.Duration("wait-lock"), c.Bool("promote"), make)
+	if err != nil {
+		return err
+	}
+	return d.s.Result(o, o.text)
+}
+
+// work locks, makes the job, plans, walks, and writes the journal.
+func (d *deploy) work(ctx context.Context, wait time.Duration, promote bool, make func(context.Context) (apply.Job, error)) (outcome, error) {
 	look := func(ctx context.Context) (apply.Job, rollout.Plan, error) {
 		job, err := make(ctx)
 		if err != nil {
@@ -49,19 +58,18 @@ func (d *deploy) run(ctx context.Context, c *cli.Context, make func(context.Cont
 		d.hide(job.Values)
 		return d.plan(ctx, d.world, job)
 	}
-	promote := c.Bool("promote")
 	if d.s.DryRun {
 		job, p, err := look(ctx)
 		if err != nil {
-			return err
+			return outcome{}, err
 		}
 		o := d.outcome(job, p)
 		o.DryRun, o.Changed = true, len(p.Steps) > 0
-		return d.s.Result(o, o.text)
+		return o, nil
 	}
 	began := time.Now()
 	var o outcome
-	err := d.locked(ctx, c.Duration("wait-lock"), func(ctx context.Context) error {
+	err := d.locked(ctx, wait, func(ctx context.Context) error {
 		job, p, err := look(ctx)
 		if err != nil {
 			return err
@@ -81,16 +89,13 @@ func (d *deploy) run(ctx context.Context, c *cli.Context, make func(context.Cont
 		return d.show(ctx, &o)
 	})
 	d.journal(ctx, o, err, began)
-	if err != nil {
-		return err
-	}
-	return d.s.Result(o, o.text)
+	return o, err
 }
 
 func (d *deploy) outcome(job apply.Job, p rollout.Plan) outcome {
 	w := job.Wanted
 	o := outcome{App: d.app, Service: d.service, Release: w.Release, Image: w.Image, Steps: p.Steps, Notes: p.Notes, Instances: []live{}}
-	o.DNS = fmt.Sprintf("%s.service.%s", w.Service.Name, d.site.Domain)
+	o.DNS, o.FoundBy = fmt.Sprintf("%s.service.%s", w.Service.Name, d.site.Domain), rollout.FoundBy(w.Service)
 	if o.Steps == nil {
 		o.Steps = []planStep{}
 	}

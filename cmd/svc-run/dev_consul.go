@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"svckit/lib/consul"
+	"svckit/lib/delivery"
 	"svckit/lib/devagent"
 	"svckit/lib/docker"
 	"svckit/lib/fault"
@@ -171,7 +172,7 @@ func (d *dev) sweep(ctx context.Context, e *docker.Engine) error {
 			return err
 		}
 		if i.Dir != "" {
-			if err := (folders{}).Remove(i.Dir); err != nil {
+			if err := (delivery.Folders{}).Remove(i.Dir); err != nil {
 				d.s.Log.Warn("files left behind", "folder", i.Dir, "error", err)
 			}
 		}

@@ -18,7 +18,7 @@ func app(w *world) *cli.App {
 		Description: `svc-run acts on this node only: its Docker engine and its Consul agent.
 A service is named APP/SERVICE or, in a folder with an app.yaml, SERVICE.`,
 		Commands: []*cli.Command{
-			upCommand(w), downCommand(w), rollbackCommand(w),
+			upCommand(w), downCommand(w), rollbackCommand(w), restoreCommand(w),
 			psCommand(w), logsCommand(w), configCommand(w),
 			releasesCommand(w), promoteCommand(w),
 			auditCommand(w), doctorCommand(w),

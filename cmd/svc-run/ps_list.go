@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"svckit/lib/fleet"
+	"svckit/lib/rollout"
 	"svckit/lib/tool"
 )
 
@@ -32,6 +33,7 @@ type psRow struct {
 	Health   string    `json:"health"`    // passing, warning, critical, maintenance, unregistered, unknown
 	Address  string    `json:"address"`   // host:port, or host alone
 	DNS      string    `json:"dns"`       // name that finds it
+	FoundBy  string    `json:"found_by"`  // SRV: only with its port; A: an address is enough; "": it has no port, or it is not known
 	Weight   int       `json:"weight"`    //
 	Workers  int       `json:"workers"`   // 0: not told
 	Restarts int       `json:"restarts"`  //
@@ -164,7 +166,7 @@ func (row *psRow) registered(r fleet.Registration, domain string) {
 		row.Health = unknown
 	}
 	row.Address = hostPort(r.Address, r.Port)
-	row.Weight = r.Weight
+	row.Weight, row.FoundBy = r.Weight, foundBy(r)
 	row.Workers, _ = strconv.Atoi(r.Meta[fleet.MetaWorkers])
 	if domain != "" {
 		row.DNS = r.Name + ".service." + domain
@@ -177,27 +179,35 @@ func (row *psRow) registered(r fleet.Registration, domain string) {
 	}
 }
 
+// foundBy is what a registration says of itself; it comes out of Consul.
+func foundBy(r fleet.Registration) string {
+	if by := r.Meta[fleet.MetaFound]; by == rollout.FoundBySRV || by == rollout.FoundByA {
+		return by
+	}
+	return ""
+}
+
 func (l psList) write(w io.Writer, s *tool.Session) {
 	if len(l.Instances) == 0 {
 		s.Say("no instances")
 		return
 	}
-	titles := []string{"SERVICE", "INSTANCE", "RELEASE", "STATE", "HEALTH", "ADDRESS", "DNS", "WEIGHT", "RESTARTS", "CPU", "MEMORY", "UP", "NOTE"}
+	titles := []string{"SERVICE", "INSTANCE", "RELEASE", "STATE", "HEALTH", "ADDRESS", "DNS", "BY", "WEIGHT", "RESTARTS", "CPU", "MEMORY", "UP", "NOTE"}
 	if l.Fleet {
-		titles = []string{"ZONE", "NODE", "SERVICE", "INSTANCE", "RELEASE", "HEALTH", "ADDRESS", "DNS", "WEIGHT", "NOTE"}
+		titles = []string{"ZONE", "NODE", "SERVICE", "INSTANCE", "RELEASE", "HEALTH", "ADDRESS", "DNS", "BY", "WEIGHT", "NOTE"}
 	}
 	t := s.Table(titles...)
 	for _, r := range l.Instances {
 		name, health := tool.Cell{Text: r.App + "/" + r.Service}, tool.Cell{Text: r.Health, Tint: healthTint(r.Health)}
 		if l.Fleet {
-			t.Cells(cell(r.Zone), cell(r.Node), name, cell(r.Instance), cell(r.Release), health, cell(r.Address), cell(r.DNS), cell(weight(r)), cell(cut(r.Note, 60)))
+			t.Cells(cell(r.Zone), cell(r.Node), name, cell(r.Instance), cell(r.Release), health, cell(r.Address), cell(r.DNS), cell(r.FoundBy), cell(weight(r)), cell(cut(r.Note, 60)))
 			continue
 		}
 		state := tool.Cell{Text: r.State}
 		if r.State != string(fleet.Running) {
 			state.Tint = tool.Bad
 		}
-		t.Cells(name, cell(r.Instance), cell(r.Release), state, health, cell(r.Address), cell(r.DNS), cell(weight(r)),
+		t.Cells(name, cell(r.Instance), cell(r.Release), state, health, cell(r.Address), cell(r.DNS), cell(r.FoundBy), cell(weight(r)),
 			cell(strconv.Itoa(r.Restarts)), cell(cores(r.CPU)), cell(memory(r.Memory)), cell(uptime(r)), cell(cut(r.Note, 60)))
 	}
 	t.Write(w)

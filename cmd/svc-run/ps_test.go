@@ -43,7 +43,7 @@ func running(id string) fleet.Instance {
 func registered(id string) fleet.Registration {
 	return fleet.Registration{
 		ID: "shop-web-node1-" + id[:8], Name: "shop-web", Node: "node1", Address: "10.0.0.1", Port: 20001, Weight: 4, Health: fleet.Passing,
-		Meta: map[string]string{fleet.MetaOwner: "1", fleet.MetaApp: "shop", fleet.MetaService: "web", fleet.MetaRelease: "r2", fleet.MetaContainer: id, fleet.MetaWorkers: "4", fleet.MetaZone: "a", fleet.MetaEngine: "ENG"},
+		Meta: map[string]string{fleet.MetaOwner: "1", fleet.MetaApp: "shop", fleet.MetaService: "web", fleet.MetaRelease: "r2", fleet.MetaContainer: id, fleet.MetaWorkers: "4", fleet.MetaZone: "a", fleet.MetaEngine: "ENG", fleet.MetaFound: "SRV"},
 	}
 }
 
@@ -108,9 +108,9 @@ func TestPsPrintsATable(t *testing.T) {
 	_, stdout, _ := call(t, func(_ context.Context, s *tool.Session) error {
 		return s.Result(list, func(w io.Writer) { list.write(w, s) })
 	})
-	want := `SERVICE   INSTANCE  RELEASE  STATE    HEALTH        ADDRESS         DNS                      WEIGHT  RESTARTS  CPU  MEMORY     UP    NOTE
-shop/api  bbbbbbbb  r2       exited   unregistered  10.0.0.1:20001  -                        -       2         -    -          -     exit code 1
-shop/web  aaaaaaaa  r2       running  passing       10.0.0.1:20001  shop-web.service.consul  4       2         1.5  512.0 MiB  3m5s  -
+	want := `SERVICE   INSTANCE  RELEASE  STATE    HEALTH        ADDRESS         DNS                      BY   WEIGHT  RESTARTS  CPU  MEMORY     UP    NOTE
+shop/api  bbbbbbbb  r2       exited   unregistered  10.0.0.1:20001  -                        -    -       2         -    -          -     exit code 1
+shop/web  aaaaaaaa  r2       running  passing       10.0.0.1:20001  shop-web.service.consul  SRV  4       2         1.5  512.0 MiB  3m5s  -
 `
 	if stdout != want {
 		t.Errorf("table\n%swant\n%s", stdout, want)

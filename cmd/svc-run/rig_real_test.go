@@ -6,11 +6,14 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -63,6 +66,7 @@ type rig struct {
 	consul   *consul.Client
 	engine   *docker.Engine
 	builds   int
+	beside   *lab.Engine // an engine and network of this test's own; nil: the shared one
 }
 
 // result is one call of svc-run.
@@ -73,10 +77,40 @@ type result struct {
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	r := &rig{t: t, agent: lab.Consul(t), registry: lab.Registry(t), app: fmt.Sprintf("t%06x", rand.Uint32()&0xffffff)}
+	return newRigWith(t)
+}
+
+// newRigWith passes more arguments to the agent.
+func newRigWith(t *testing.T, consulArgs ...string) *rig {
+	t.Helper()
+	return (&rig{t: t, agent: lab.Consul(t, consulArgs...), registry: lab.Registry(t)}).open(lab.DockerHost(t))
+}
+
+// newRigBeside is a node with an engine and a network of its own. Programs run
+// there as processes; Consul's API is reached through a socket file.
+func newRigBeside(t *testing.T, consulArgs ...string) *rig {
+	t.Helper()
+	e := lab.NewEngine(t)
+	socket := filepath.Join(lab.RunDir(t), "consul.sock")
+	args := append([]string{"-hcl", fmt.Sprintf("addresses { http = \"127.0.0.1 unix://%s\" }", socket)}, consulArgs...)
+	r := &rig{t: t, agent: lab.ConsulIn(t, e, args...), registry: lab.RegistryIn(t, e), beside: e}
+	t.Setenv("SVCKIT_TEST_DOCKER", e.Host) // images are built there
+	r.open(e.Host)
+	t.Setenv("CONSUL_HTTP_ADDR", "unix://"+socket)
+	var err error
+	if r.consul, err = consul.Open("svc", hclog.NewNullLogger()); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func (r *rig) open(host string) *rig {
+	t := r.t
+	t.Helper()
+	r.app = fmt.Sprintf("t%06x", rand.Uint32()&0xffffff)
 	low := 21000 + rand.IntN(70)*100
 	for name, value := range map[string]string{
-		"DOCKER_HOST": lab.DockerHost(t), "CONSUL_HTTP_ADDR": r.agent.URL(), "SVC_CONFIG": "",
+		"DOCKER_HOST": host, "CONSUL_HTTP_ADDR": r.agent.URL(), "SVC_CONFIG": "",
 		"SVC_RUN_DIR": lab.RunDir(t), "SVC_STATE_DIR": t.TempDir(), "SVC_PORTS": fmt.Sprintf("%d-%d", low, low+99),
 		"SVC_DNS_MARGIN": "100ms",
 	} {
@@ -109,9 +143,19 @@ func (r *rig) clean() {
 	_ = r.engine.Close()
 }
 
-// run calls svc-run in this process.
+// run calls svc-run in this process, or as a process of its own beside another engine.
 func (r *rig) run(args ...string) result {
 	r.t.Helper()
+	if r.beside != nil {
+		cmd := r.process(nil, args...)
+		var out, errs bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &out, &errs
+		var exit *exec.ExitError
+		if err := cmd.Run(); err != nil && !errors.As(err, &exit) {
+			r.t.Fatal(err)
+		}
+		return result{cmd.ProcessState.ExitCode(), out.String(), errs.String()}
+	}
 	return r.runIn(r.t.Context(), args...)
 }
 
@@ -128,7 +172,11 @@ func (r *rig) must(args ...string) result {
 // process prepares svc-run as a process of its own.
 func (r *rig) process(env []string, args ...string) *exec.Cmd {
 	r.t.Helper()
-	cmd := exec.Command(os.Args[0], args...)
+	argv := append([]string{os.Args[0]}, args...)
+	if r.beside != nil {
+		argv = append(slices.Clone(r.beside.Prefix), argv...)
+	}
+	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Env = append(append(os.Environ(), asProgram+"=1"), env...)
 	return cmd
 }
@@ -139,7 +187,7 @@ build: {image: %s}
 services:
   web:
     port: 8000
-    check: {http: /healthz, interval: 1s, min_healthy: 1s, deadline: 20s}
+    check: {http: /healthz, interval: 1s, timeout: 10s, min_healthy: 1s, deadline: 20s}
     stop: {timeout: 10s, drain: 500ms}
 `
 
@@ -166,6 +214,12 @@ func (r *rig) kv(key, value string) {
 	r.agentCall(http.MethodPut, "/v1/kv/svc/"+key, value)
 }
 
+// unset removes a key below the prefix.
+func (r *rig) unset(key string) {
+	r.t.Helper()
+	r.agentCall(http.MethodDelete, "/v1/kv/svc/"+key, "")
+}
+
 // agentCall asks the agent and expects 200.
 func (r *rig) agentCall(method, path, body string) {
 	r.t.Helper()
@@ -173,7 +227,8 @@ func (r *rig) agentCall(method, path, body string) {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	res, err := http.DefaultClient.Do(req)
+	req.Header.Set("X-Consul-Token", lab.RootToken) // ignored without ACLs
+	res, err := r.agent.Client.Do(req)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -285,5 +340,17 @@ func writeFile(t *testing.T, path, text string) {
 	t.Helper()
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// kill ends a process, given by its pid, as the end of the machine would.
+func kill(t *testing.T, pid string) {
+	t.Helper()
+	n, err := strconv.Atoi(pid)
+	if err != nil || n < 2 {
+		t.Fatalf("pid %q", pid)
+	}
+	if p, err := os.FindProcess(n); err == nil {
+		_ = p.Kill()
 	}
 }

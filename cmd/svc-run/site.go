@@ -31,6 +31,11 @@ func openDeploy(ctx context.Context, w *world, s *tool.Session) (*deploy, error)
 	if err != nil {
 		return nil, err
 	}
+	return openService(ctx, w, s, of)
+}
+
+// openService is openDeploy for a service that is known.
+func openService(ctx context.Context, w *world, s *tool.Session, of target) (*deploy, error) {
 	d, err := openEngine(ctx, w, s, of)
 	if err != nil {
 		return nil, err
@@ -67,7 +72,7 @@ func openEngine(ctx context.Context, w *world, s *tool.Session, of target) (*dep
 	}
 	d := &deploy{w: w, s: s, app: of.App, service: of.Service, settings: settings, engine: engine, plan: apply.Plan}
 	d.world = apply.World{
-		Containers: engine, Views: engine, Tuner: engine, Images: engine, Files: folders{},
+		Containers: engine, Views: engine, Tuner: engine, Images: engine, Files: delivery.Folders{},
 		Probe: probe.Once, Log: s.Log, Guard: d.guard, PortFree: portFree, Random: rand.Uint32,
 	}
 	return d, nil
@@ -86,7 +91,7 @@ func (d *deploy) settle(ctx context.Context) error {
 			Name: first(s.Name, d.agent.Node), Zone: first(s.Zone, d.agent.Meta["zone"]),
 			Address: first(s.Address, d.agent.Address), DNS: s.ContainerDNS, Prefix: s.Prefix, Engine: info.ID,
 		},
-		Ports: [2]int{s.Ports.First, s.Ports.Last}, RunDir: s.RunDir, Cores: info.CPUs,
+		Ports: [2]int{s.Ports.First, s.Ports.Last}, RunDir: s.RunDir, Cores: info.CPUs, Memory: info.Memory,
 		Margin: s.DNSMargin, HostPaths: s.HostPaths, Domain: first(d.agent.Domain, "consul"),
 	}
 	if d.site.Address == "" {

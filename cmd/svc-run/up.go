@@ -69,6 +69,7 @@ type outcome struct {
 	Release   string     `json:"release,omitempty"`
 	Image     string     `json:"image,omitempty"`
 	DNS       string     `json:"dns"`
+	FoundBy   string     `json:"found_by"` // SRV: clients need the port of the answer; A: an address is enough; "": it has no port
 	Changed   bool       `json:"changed"`
 	DryRun    bool       `json:"dry_run,omitempty"`
 	Promoted  bool       `json:"promoted,omitempty"`
@@ -111,9 +112,17 @@ func (o outcome) text(w io.Writer) {
 		if i.Port > 0 {
 			at = fmt.Sprintf(" at %s:%d", i.Address, i.Port)
 		}
-		fmt.Fprintf(w, "%s/%s: %s runs release %s%s, found as %s\n", o.App, o.Service, i.Name, i.Release, at, o.DNS)
+		fmt.Fprintf(w, "%s/%s: %s runs release %s%s, found as %s%s\n", o.App, o.Service, i.Name, i.Release, at, o.DNS, by(o.FoundBy))
 	}
 	if len(o.Instances) == 0 {
 		fmt.Fprintf(w, "%s/%s: nothing runs on this node\n", o.App, o.Service)
 	}
+}
+
+// by renders how clients find a service, for a line of text.
+func by(found string) string {
+	if found == "" {
+		return ""
+	}
+	return " by " + found
 }

@@ -45,8 +45,8 @@ for p in hello-go wsgi-gunicorn; do
   git -C "$work/$p" -c user.name=demo -c user.email=demo@example.org commit -qm "$p"
 done
 commit() { git -C "$work/$1" -c user.name=demo -c user.email=demo@example.org commit -qam "$2"; }
-build_args() { case $1 in hello-go) echo --build-arg BUILDER=svckit/golang:1.26;; *) echo --build-arg BASE=svckit/base:bookworm;; esac; }
-build() { (cd "$work/$1" && run svc-build --push $(build_args "$1")); }
+base() { case $1 in hello-go) echo svckit/golang:1.26;; *) echo svckit/base:bookworm;; esac; }
+build() { (cd "$work/$1" && run svc-build --push --build-arg "BASE=$(base "$1")"); }
 for p in hello-go wsgi-gunicorn; do
   sed -i 's#^\( *image:\).*#\1 127.0.0.1:5000/'"$p"'#' "$work/$p/app.yaml"
   commit "$p" "push to the registry of the demo"

@@ -15,21 +15,45 @@ import (
 // Client is an HTTP client that finds services by SRV from this DNS server at
 // every new connection. Without keepAlive that is every request.
 func Client(server string, keepAlive bool) *http.Client {
-	dialer := &net.Dialer{Timeout: 5 * time.Second}
-	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
-		name, _, err := net.SplitHostPort(address)
-		if err != nil {
-			return nil, err
-		}
+	return client(keepAlive, func(ctx context.Context, name, _ string) (string, error) {
 		a, err := dnsd.Lookup(ctx, server, name)
 		if err != nil {
-			return nil, err
+			return "", err
 		}
 		if len(a.Endpoints) == 0 {
-			return nil, fmt.Errorf("%s has no endpoint", name)
+			return "", fmt.Errorf("%s has no endpoint", name)
 		}
 		e := a.Endpoints[rand.IntN(len(a.Endpoints))]
-		return dialer.DialContext(ctx, network, net.JoinHostPort(e.Address, strconv.Itoa(e.Port)))
+		return net.JoinHostPort(e.Address, strconv.Itoa(e.Port)), nil
+	})
+}
+
+// PlainClient is an HTTP client that finds services by plain A answers, as most
+// programs do; the port is the one of the URL.
+func PlainClient(server string, keepAlive bool) *http.Client {
+	return client(keepAlive, func(ctx context.Context, name, port string) (string, error) {
+		found, err := dnsd.LookupA(ctx, server, name)
+		if err != nil {
+			return "", err
+		}
+		if len(found) == 0 {
+			return "", fmt.Errorf("%s has no address", name)
+		}
+		return net.JoinHostPort(found[rand.IntN(len(found))].String(), port), nil
+	})
+}
+
+func client(keepAlive bool, find func(ctx context.Context, name, port string) (address string, err error)) *http.Client {
+	dialer := &net.Dialer{Timeout: 5 * time.Second}
+	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
+		name, port, err := net.SplitHostPort(address)
+		if err != nil {
+			return nil, err
+		}
+		if address, err = find(ctx, name, port); err != nil {
+			return nil, err
+		}
+		return dialer.DialContext(ctx, network, address)
 	}
 	return &http.Client{Timeout: 15 * time.Second, Transport: &http.Transport{DialContext: dial, DisableKeepAlives: !keepAlive}}
 }

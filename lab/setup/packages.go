@@ -10,22 +10,26 @@ import (
 	"strings"
 )
 
-// need is a program and the Debian package that brings it. Programs count, not
-// packages: an engine from Docker's own repository is as good as Debian's.
-type need struct{ program, pkg string }
+// need is a program and the Debian packages that bring it and what it cannot do
+// without. Programs count, not packages: an engine from Docker's own repository
+// is as good as Debian's.
+type need struct{ program, pkgs string }
 
 func needs() []need {
 	return []need{
 		{"git", "git"},
-		{"dockerd", "docker.io"},
+		{"dockerd", "docker.io apparmor"}, // where the kernel has AppArmor on, no container starts without its parser
 		{"containerd", "containerd"},
 		{"runc", "runc"},
 		{"ip", "iproute2"},
 		{"nsenter", "util-linux"},
 		{"iptables", "iptables"},
 		{"mmdebstrap", "mmdebstrap"},
-		{"gcc", "gcc"}, // the race detector
+		{"gcc", "gcc libc6-dev"}, // the race detector
 		{"curl", "curl"},
+		{"ps", "procps"}, // the engine lists a container's processes with it
+		{"zsh", "zsh"},   // completion is tried in the shells themselves
+		{"fish", "fish"},
 	}
 }
 
@@ -34,7 +38,7 @@ func missingPackages(look func(program string) bool) []string {
 	var pkgs []string
 	for _, n := range needs() {
 		if !look(n.program) {
-			pkgs = append(pkgs, n.pkg)
+			pkgs = append(pkgs, strings.Fields(n.pkgs)...)
 		}
 	}
 	slices.Sort(pkgs)
@@ -57,9 +61,6 @@ func installPackages(ctx context.Context, say *Teller) error {
 	list := strings.Join(pkgs, " ")
 	if _, err := exec.LookPath("apt-get"); err != nil {
 		return fmt.Errorf("install %s: this is not a Debian machine (no apt-get): install them by hand", list)
-	}
-	if os.Geteuid() != 0 {
-		return fmt.Errorf("install %s: needs root: run `sudo make setup`", list)
 	}
 	return say.Step(ctx, "install from Debian: "+list, "1 min", func() error {
 		// One of the machine's other package sources may be out of order: the installation tells.

@@ -6,6 +6,8 @@
 //	crash  ends at once with exit code 3
 //	flap   /healthz passes every other second
 //	slow   is well after three seconds
+//	grpc   answers the standard gRPC health service on its port, and nothing else
+//	idle   listens on nothing and runs until it is told to stop
 //
 // GET / answers the text of /release. GET /env?NAME shows a variable, GET /file?PATH a file.
 package main
@@ -14,12 +16,17 @@ import (
 	"context"
 	"fmt"
 	"log"
+	"net"
 	"net/http"
 	"os"
 	"os/signal"
 	"strings"
 	"syscall"
 	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 )
 
 func main() {
@@ -49,6 +56,13 @@ func serve(manners string) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
+	switch manners {
+	case "idle":
+		<-ctx.Done()
+		return nil
+	case "grpc":
+		return serveGRPC(ctx, port)
+	}
 	server := &http.Server{Addr: ":" + port, Handler: routes(manners), ReadHeaderTimeout: 5 * time.Second}
 	failed := make(chan error, 1)
 	go func() { failed <- server.ListenAndServe() }()
@@ -62,6 +76,19 @@ func serve(manners string) error {
 	wait, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	return server.Shutdown(wait)
+}
+
+func serveGRPC(ctx context.Context, port string) error {
+	l, err := net.Listen("tcp", ":"+port)
+	if err != nil {
+		return err
+	}
+	server := grpc.NewServer()
+	well := health.NewServer()
+	well.SetServingStatus("shop.Orders", healthpb.HealthCheckResponse_SERVING)
+	healthpb.RegisterHealthServer(server, well)
+	context.AfterFunc(ctx, server.GracefulStop)
+	return server.Serve(l)
 }
 
 func routes(manners string) http.Handler {

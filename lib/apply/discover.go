@@ -85,8 +85,7 @@ func (w *Walker) await(ctx context.Context, s rollout.Step) error {
 	if err := w.World.Registrar.Await(limit, r.ID, r.Name, fleet.Passing); err != nil {
 		return err
 	}
-	_, err = w.untilDNS(limit, r, true)
-	return err
+	return w.untilDNS(limit, r, true)
 }
 
 func (w *Walker) withdraw(ctx context.Context, s rollout.Step) error {
@@ -95,6 +94,14 @@ func (w *Walker) withdraw(ctx context.Context, s rollout.Step) error {
 		return err
 	}
 	w.withdrawn[s.Target] = r
+	if w.World.Resolve != nil {
+		// Clients may keep this answer; once the last instance is gone nobody tells for how long.
+		_, ttl, err := w.World.Resolve(ctx, w.dnsName(r))
+		if err != nil {
+			w.World.Log.Warn("DNS not asked for its TTL", "error", err)
+		}
+		w.ttl = max(w.ttl, ttl)
+	}
 	return w.World.Registrar.Deregister(ctx, r.ID)
 }
 
@@ -111,30 +118,31 @@ func (w *Walker) drain(ctx context.Context, s rollout.Step) error {
 	r := w.entry(i, 1)
 	limit, cancel := context.WithTimeout(ctx, discoveryLimit)
 	defer cancel()
-	ttl, err := w.untilDNS(limit, r, false)
-	if err != nil {
+	if err := w.untilDNS(limit, r, false); err != nil {
 		return err
 	}
-	return sleep(ctx, ttl+w.Job.Site.Margin+w.Job.Wanted.Service.Stop.Drain)
+	return sleep(ctx, w.ttl+w.Job.Site.Margin+w.Job.Wanted.Service.Stop.Drain)
+}
+
+func (w *Walker) dnsName(r fleet.Registration) string {
+	return fmt.Sprintf("%s.service.%s", r.Name, w.Job.Site.Domain)
 }
 
 // untilDNS polls until DNS shows the registration's endpoint (want) or no longer
-// shows it (!want), and returns the TTL of the last answer.
-func (w *Walker) untilDNS(ctx context.Context, r fleet.Registration, want bool) (time.Duration, error) {
-	if w.World.Resolve == nil {
-		return 0, nil
+// shows it (!want), and remembers the TTL of the answers.
+func (w *Walker) untilDNS(ctx context.Context, r fleet.Registration, want bool) error {
+	if w.World.Resolve == nil || !want && r.Port == 0 {
+		return nil // without a port nobody connects, and instances of one node look the same in DNS
 	}
-	name := fmt.Sprintf("%s.service.%s", r.Name, w.Job.Site.Domain)
-	var last error
-	var ttl time.Duration
+	name := w.dnsName(r)
 	for {
-		endpoints, t, err := w.World.Resolve(ctx, name)
-		ttl, last = max(ttl, t), err
+		endpoints, ttl, err := w.World.Resolve(ctx, name)
+		w.ttl = max(w.ttl, ttl)
 		if err == nil && shows(endpoints, r) == want {
-			return ttl, nil
+			return nil
 		}
 		if sleep(ctx, discoveryPoll) != nil {
-			return 0, undiscovered(ctx, name, r, want, last)
+			return undiscovered(ctx, name, r, want, err)
 		}
 	}
 }

@@ -35,6 +35,7 @@ type fakeNode struct {
 	taken      map[int]bool // ports held by something else
 	made       int
 	dnsDown    bool
+	ttl        time.Duration
 	mutations  []string
 }
 
@@ -279,7 +280,10 @@ func (f *fakeNode) resolve(_ context.Context, name string) ([]fleet.Endpoint, ti
 			out = append(out, fleet.Endpoint{Address: r.Address, Port: r.Port, Weight: r.Weight})
 		}
 	}
-	return out, 0, nil
+	if len(out) == 0 {
+		return nil, 0, nil // as Consul: an answer without records has no TTL of theirs
+	}
+	return out, f.ttl, nil
 }
 
 type fakeFiles struct{ *fakeNode }

@@ -3,6 +3,7 @@ package apply
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"svckit/lib/fault"
@@ -94,7 +95,7 @@ func (w *Walker) evidence(ctx context.Context, l rollout.Look, output, reason st
 	i := l.Instance
 	e := fault.New(fault.Unhealthy, "%s", reason)
 	e.Detail = []string{"last probe: " + probed(l)}
-	if output != "" {
+	if output != "" && !strings.Contains(probed(l), output) {
 		e.Detail = append(e.Detail, "its answer: "+output)
 	}
 	e.Detail = append(e.Detail, fmt.Sprintf("container: %s %s, exit code %d, %d restarts", i.Name, i.State, i.ExitCode, i.Restarts))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"svckit/lib/fault"
@@ -109,7 +110,11 @@ func outcome(p rollout.Plan, n int, failed string, cause error, serving string) 
 	if errors.As(cause, &known) {
 		out.Detail, out.Hint = append(out.Detail, known.Detail...), known.Hint
 	}
-	if failed != "" && (out.Kind == fault.Failed || out.Kind == fault.Timeout) {
+	// A version that is well and could not be registered, e.g. for want of rights, is not unhealthy.
+	if failed != "" && s.Action != rollout.ActRegister && (out.Kind == fault.Failed || out.Kind == fault.Timeout) {
+		out.Kind = fault.Unhealthy
+	}
+	if out.Kind == fault.Refused && touchedBefore(p, n) {
 		out.Kind = fault.Unhealthy
 	}
 	if failed != "" && replacedBefore(p, n) {
@@ -124,6 +129,11 @@ func outcome(p rollout.Plan, n int, failed string, cause error, serving string) 
 	}
 	out.Err = fmt.Errorf("%s %s: %w; %s", s.Action, s.Target, cause, now)
 	return out
+}
+
+// touchedBefore reports whether any step before n changed what runs here.
+func touchedBefore(p rollout.Plan, n int) bool {
+	return slices.ContainsFunc(p.Steps[:n], func(s rollout.Step) bool { return s.Action != rollout.ActPull })
 }
 
 // replacedBefore reports whether an old instance was already removed for a new one before step n.

@@ -2,9 +2,12 @@ package apply
 
 import (
 	"context"
+	"fmt"
 	"maps"
+	"slices"
 
 	"svckit/lib/cpuset"
+	"svckit/lib/fault"
 	"svckit/lib/fleet"
 	"svckit/lib/rollout"
 	"svckit/lib/spec"
@@ -47,14 +50,69 @@ const granularity = 1
 // cores gives a container cores of its own when it asks for them, else a share of
 // those that nobody owns.
 func (w *Walker) cores(seat rollout.Seat, all []fleet.Instance) (rollout.Seat, error) {
-	r := w.Job.Wanted.Service.Resources
-	got, err := cpuset.Allocate(w.Job.Site.cores(), granularity, cpuset.Books(all), cpuset.Request{CPU: r.CPU, Binding: r.CPUBinding})
+	got, err := allocate(w.Job, all)
 	if err != nil {
 		return seat, err
 	}
 	w.World.Log.Debug("cores chosen", "cores", got.Cores, "reason", got.Reason)
 	seat.Cores, seat.Bound, seat.Exclusive, seat.Quota = got.Cores, got.Bound, got.Exclusive, got.Quota
 	return seat, nil
+}
+
+// allocate finds cores for one more container of the job. One of the same service
+// that does not run does not count: a plan removes it, or starts it again only
+// when what came in its place is gone.
+func allocate(job Job, all []fleet.Instance) (cpuset.Allocation, error) {
+	r := job.Wanted.Service.Resources
+	books := cpuset.Books(slices.DeleteFunc(slices.Clone(all), func(i fleet.Instance) bool {
+		return i.State == fleet.Exited && i.App == job.Wanted.App && i.Service == job.Wanted.Service.Key
+	}))
+	got, err := cpuset.Allocate(job.Site.cores(), granularity, books, cpuset.Request{CPU: r.CPU, Binding: r.CPUBinding})
+	if fault.KindOf(err) == fault.Refused {
+		err = fault.WithHint(err, "svc-run ps lists what has cores of this node; less cpu, or cpu_binding: false, needs no cores of its own")
+	}
+	return got, err
+}
+
+// fits plays a plan on the books of the node and refuses it, while nothing is
+// touched, when a container that it makes would find no cores or too little memory.
+func fits(job Job, seen rollout.Seen, p rollout.Plan) error {
+	r := job.Wanted.Service.Resources
+	all := append(slices.Clone(seen.Others), seen.Instances...)
+	for _, s := range p.Steps {
+		at := slices.IndexFunc(all, func(i fleet.Instance) bool { return i.Name == s.Target })
+		switch {
+		case s.Action == rollout.ActStop && at >= 0:
+			all[at].State = fleet.Exited
+		case s.Action == rollout.ActRemove && at >= 0:
+			all = slices.Delete(all, at, at+1)
+		case s.Action == rollout.ActCreate:
+			if job.Site.Memory > 0 && r.Memory > job.Site.Memory {
+				return fault.New(fault.Refused, "create %s: memory %d MiB: the node has %d MiB", s.Target, r.Memory>>20, job.Site.Memory>>20)
+			}
+			got, err := allocate(job, all)
+			if err != nil {
+				return fmt.Errorf("create %s: %w", s.Target, replaceable(err, job, all))
+			}
+			i := fleet.Instance{Name: s.Target, App: job.Wanted.App, Service: job.Wanted.Service.Key, State: fleet.Running, CPU: r.CPU, Exclusive: got.Exclusive}
+			if got.Bound {
+				i.Cores = got.Cores
+			}
+			all = append(all, i)
+		}
+	}
+	return nil
+}
+
+// replaceable adds the way out when the cores that lack are those of the instance to be replaced.
+func replaceable(err error, job Job, all []fleet.Instance) error {
+	own := slices.ContainsFunc(all, func(i fleet.Instance) bool {
+		return i.State != fleet.Exited && len(i.Cores) > 0 && i.App == job.Wanted.App && i.Service == job.Wanted.Service.Key
+	})
+	if own && job.Wanted.Service.Overlap && fault.KindOf(err) == fault.Refused {
+		return fault.WithHint(err, "the instance that runs has its cores until the new one serves; with overlap: false it leaves them first")
+	}
+	return err
 }
 
 // cores lists the machine's cores.
@@ -67,7 +125,8 @@ func (s Site) cores() []int {
 }
 
 // remap moves unbound containers to the cores that nobody owns. It is done before
-// a container on exclusive cores starts, and after one is gone.
+// a container on exclusive cores starts, and after one is gone. The caller holds
+// the node's guard: an older view must not win over a newer one.
 func (w *Walker) remap(ctx context.Context) error {
 	all, err := w.World.Views.Instances(ctx, "", "")
 	if err != nil {
@@ -79,4 +138,14 @@ func (w *Walker) remap(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// remapGuarded is remap for callers that do not hold the guard.
+func (w *Walker) remapGuarded(ctx context.Context) error {
+	free, err := w.World.Guard(ctx)
+	if err != nil {
+		return fmt.Errorf("wait for the node's guard: %w", err)
+	}
+	defer free()
+	return w.remap(ctx)
 }

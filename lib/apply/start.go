@@ -50,17 +50,20 @@ func (w *Walker) createAvoiding(ctx context.Context, s rollout.Step, bad map[int
 	return nil
 }
 
-// maxPorts is how many ports are tried when others take them in between.
-const maxPorts = 5
+// maxSeats is how many ports or addresses are tried when others take them in between.
+const maxSeats = 5
 
-// start starts a container. A port that something else took since it was chosen
-// is fixed in the container, so another container is made with another port.
+// start starts a container. A port or address that something else took since it was
+// chosen is fixed in the container, so another container is made with another one.
 func (w *Walker) start(ctx context.Context, s rollout.Step) error {
 	bad := map[int]bool{}
-	for {
+	for try := 1; ; try++ {
 		id := w.ids[s.Target]
 		err := w.World.Containers.Start(ctx, id)
-		if !errors.Is(err, fleet.ErrPortTaken) || s.ID != "" || !w.Job.Wanted.Service.Publish.Auto() || len(bad) == maxPorts {
+		if err == nil && s.ID != "" {
+			return w.remapGuarded(ctx) // what did not run was left out when cores changed hands
+		}
+		if !errors.Is(err, fleet.ErrPortTaken) || s.ID != "" || !w.Job.Wanted.Service.Publish.Auto() || try == maxSeats {
 			return err
 		}
 		i, ierr := w.World.Views.Instance(ctx, id)
@@ -68,7 +71,7 @@ func (w *Walker) start(ctx context.Context, s rollout.Step) error {
 			return err
 		}
 		bad[i.Port] = true
-		w.World.Log.Info("port was taken by something else, choosing another", "container", s.Target, "port", i.Port)
+		w.World.Log.Info("port or address was taken by something else, choosing another", "container", s.Target, "port", i.Port)
 		if err := w.World.Containers.Remove(ctx, id); err != nil {
 			return err
 		}

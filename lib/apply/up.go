@@ -17,7 +17,10 @@ func Plan(ctx context.Context, world World, job Job) (Job, rollout.Plan, error) 
 	taken := append(append([]fleet.Instance{}, seen.Instances...), seen.Others...)
 	job.Wanted.Names = rollout.FreshNames(job.Wanted.App, job.Wanted.Service.Key, job.Wanted.Count, taken, world.Random)
 	plan, err := rollout.Up(job.Wanted, job.Site.Node, seen)
-	return job, plan, err
+	if err != nil {
+		return job, plan, err
+	}
+	return job, plan, fits(job, seen, plan)
 }
 
 // PlanDown looks at the node and plans how a service leaves it. Only the name,
@@ -28,4 +31,14 @@ func PlanDown(ctx context.Context, world World, job Job) (Job, rollout.Plan, err
 		return job, rollout.Plan{}, err
 	}
 	return job, rollout.Down(job.Wanted, job.Site.Node, seen), nil
+}
+
+// PlanWake looks at the node and plans how the containers of a service that do not
+// run are started as they are. Of the job's service only the gate's times are used.
+func PlanWake(ctx context.Context, world World, job Job) (Job, rollout.Plan, error) {
+	seen, err := Observe(ctx, world, job)
+	if err != nil {
+		return job, rollout.Plan{}, err
+	}
+	return job, rollout.Wake(job.Wanted, seen), nil
 }

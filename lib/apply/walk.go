@@ -32,6 +32,7 @@ type Walker struct {
 	ids       map[string]string             // container name → id
 	regs      map[string]fleet.Registration // container name → its registration
 	withdrawn map[string]fleet.Registration // container name → the registration this walk took away
+	ttl       time.Duration                 // the longest that DNS let clients keep an answer
 }
 
 // Walk does every step in order and stops at the first that fails, or between
@@ -73,7 +74,7 @@ func (w *Walker) step(ctx context.Context, s rollout.Step) error {
 	case rollout.ActPull:
 		return w.pull(ctx, s)
 	case rollout.ActUnregister:
-		return w.World.Registrar.Deregister(ctx, s.Target)
+		return w.unregister(ctx, s.Target)
 	case rollout.ActCreate:
 		return w.create(ctx, s)
 	case rollout.ActStart:
@@ -98,6 +99,17 @@ func (w *Walker) step(ctx context.Context, s rollout.Step) error {
 		return w.World.Tuner.Signal(ctx, w.ids[s.Target], "HUP")
 	}
 	return fault.New(fault.Failed, "no such action")
+}
+
+// unregister takes away what a container left behind. It may be another app's,
+// which the token may see and not change: that is no reason to stop here.
+func (w *Walker) unregister(ctx context.Context, id string) error {
+	err := w.World.Registrar.Deregister(ctx, id)
+	if err != nil && ctx.Err() == nil && fault.KindOf(err) == fault.Failed {
+		w.World.Log.Warn("registration without a container stays", "id", id, "error", err)
+		return nil
+	}
+	return err
 }
 
 func (w *Walker) pull(ctx context.Context, s rollout.Step) error {
@@ -136,7 +148,7 @@ func (w *Walker) remove(ctx context.Context, s rollout.Step) error {
 		}
 	}
 	if i.Exclusive > 0 {
-		return w.remap(ctx)
+		return w.remapGuarded(ctx)
 	}
 	return nil
 }
@@ -145,6 +157,11 @@ func (w *Walker) deliver(ctx context.Context, s rollout.Step) error {
 	i, err := w.World.Views.Instance(ctx, w.ids[s.Target])
 	if err != nil {
 		return err
+	}
+	if i.Dir != "" && i.State != fleet.Running {
+		if _, err := w.World.Files.Prepare(i.Dir, w.Job.Values); err != nil {
+			return err
+		}
 	}
 	return w.put(ctx, i.ID, i.Dir)
 }

@@ -127,6 +127,20 @@ func TestABadReleaseLeavesTheOldOneServing(t *testing.T) {
 	}
 }
 
+func TestAContainerThatEndsAtOnceIsSeenWithinTwoSeconds(t *testing.T) {
+	inBubble(t, func(t *testing.T, node *fakeNode) {
+		var started time.Time
+		_, err := up(t.Context(), node, job("crash", 1, nil), func(_ int, s rollout.Step) {
+			if s.Action == rollout.ActStart {
+				started = time.Now()
+			}
+		})
+		if took := time.Since(started); fault.KindOf(err) != fault.Unhealthy || took > 2*time.Second {
+			t.Errorf("%v after %s", err, took)
+		}
+	})
+}
+
 func TestStopFirstBringsTheOldOneBack(t *testing.T) {
 	inBubble(t, func(t *testing.T, node *fakeNode) {
 		alone := func(j *apply.Job) { j.Wanted.Service.Overlap = false }
@@ -219,6 +233,31 @@ func TestDNSThatStillAnswersKeepsTheOldOneRunning(t *testing.T) {
 		}
 		if running != 2 {
 			t.Errorf("%d containers run, want 2", running)
+		}
+	})
+}
+
+func TestAnInstanceIsStoppedOnlyWhenNoClientCanHoldItsAnswer(t *testing.T) {
+	inBubble(t, func(t *testing.T, node *fakeNode) {
+		node.ttl = 30 * time.Second
+		alone := func(j *apply.Job) { j.Wanted.Service.Overlap = false }
+		if _, err := up(t.Context(), node, job("good-1", 1, alone), nil); err != nil {
+			t.Fatal(err)
+		}
+		var gone time.Time
+		_, err := up(t.Context(), node, job("good-2", 1, alone), func(_ int, s rollout.Step) {
+			switch s.Action {
+			case rollout.ActWithdraw:
+				gone = time.Now()
+			case rollout.ActDrain:
+				// TTL 30 s, margin 1 s, drain 2 s
+				if took := time.Since(gone); took < 33*time.Second {
+					t.Errorf("drained for %s, want 33s", took)
+				}
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
 		}
 	})
 }

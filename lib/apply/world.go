@@ -110,6 +110,7 @@ type Site struct {
 	Ports     [2]int        // first and last host port of `publish: auto`
 	RunDir    string        // folder of delivered files, a tmpfs
 	Cores     int           // cores of the machine
+	Memory    int64         // of the machine, in bytes; 0: not known
 	Margin    time.Duration // waited after DNS forgot an instance, on top of the TTL
 	HostPaths []string      // paths of the host that a spec may mount; nil in local mode allows all
 	Trusted   bool          // the spec comes from a file of this user, not out of KV

@@ -54,8 +54,8 @@ func (b *buildSession) close() { _ = b.s.Close() }
 func dockerConfig() (*configfile.ConfigFile, error) {
 	dir := os.Getenv("DOCKER_CONFIG")
 	if dir == "" {
-		home, err := os.UserHomeDir()
-		if err != nil {
+		home, _ := os.UserHomeDir()
+		if home == "" { // a process without a home has no settings
 			return configfile.New(""), nil
 		}
 		dir = filepath.Join(home, ".docker")

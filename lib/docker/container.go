@@ -17,7 +17,8 @@ import (
 const cleanupLimit = 20 * time.Second
 
 // Create makes one container, with its links in it, and does not start it. The
-// label svckit.env is filled in from c.Env when c.Labels has none.
+// label svckit.env is filled in from c.Env when c.Labels has none. On a macvlan it
+// gets an address that it keeps; two runs must not create there at the same time.
 //
 // Errors: fleet.ErrNotFound (fault.NotFound) for a missing image or network,
 // fleet.ErrNameTaken (fault.Conflict), fault.Invalid for what cannot be created.
@@ -31,14 +32,15 @@ func (e *Engine) Create(ctx context.Context, c fleet.Container) (string, error) 
 	if err != nil {
 		return "", err
 	}
+	var attached *network.NetworkingConfig
 	if !predefined(c.Network) {
-		if _, err := e.api.NetworkInspect(ctx, c.Network, network.InspectOptions{}); err != nil {
-			return "", e.wrap(err, "create container %s: network %s", c.Name, c.Network)
+		if attached, err = e.endpoint(ctx, c.Network, c.Name); err != nil {
+			return "", err
 		}
 	}
 	config, host := configOf(c)
 	host.LogConfig = logs
-	made, err := e.api.ContainerCreate(ctx, config, host, nil, nil, c.Name)
+	made, err := e.api.ContainerCreate(ctx, config, host, attached, nil, c.Name)
 	if err != nil {
 		return "", e.createError(c, err)
 	}

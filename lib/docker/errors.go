@@ -60,9 +60,10 @@ func clean(text string) string {
 	}, strings.ToValidUTF8(text, "\uFFFD"))
 }
 
-// portTaken reports whether the engine says that a host port is in use: by another
-// container ("port is already allocated") or by another program.
+// portTaken reports whether the engine says that a host port is in use, by another
+// container ("port is already allocated") or by another program, or that an address
+// of a macvlan is ("Address already in use", libnetwork/ipamapi).
 func portTaken(err error) bool {
-	text := err.Error()
+	text := strings.ToLower(err.Error())
 	return strings.Contains(text, "port is already allocated") || strings.Contains(text, "address already in use")
 }

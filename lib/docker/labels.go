@@ -42,6 +42,7 @@ func instanceOf(raw container.InspectResponse) fleet.Instance {
 		in.Memory = h.Memory
 		in.Restart = string(h.RestartPolicy.Name)
 		in.Network = string(h.NetworkMode)
+		in.Allowed = allowed(h.CpusetCpus)
 	}
 	l := labels{}
 	var env []string
@@ -152,7 +153,8 @@ func (l *labels) cpu() float64 {
 	return f
 }
 
-// cores reads "0,1"; the result is sorted, nil when the label is absent or wrong.
+// cores reads "1,0" in its own order, which tells exclusive cores from the fragment
+// core; nil when the label is absent or wrong.
 func (l *labels) cores() []int {
 	v := l.text(fleet.LabelCores)
 	if v == "" {
@@ -167,8 +169,29 @@ func (l *labels) cores() []int {
 		}
 		out = append(out, n)
 	}
-	slices.Sort(out)
 	return out
+}
+
+// allowed reads the engine's cpuset, which others may have written with ranges:
+// "0-2,5". It is sorted; nil for "", and for what cannot be read.
+func allowed(text string) []int {
+	var out []int
+	for word := range strings.SplitSeq(text, ",") {
+		low, high, ranged := strings.Cut(word, "-")
+		if !ranged {
+			high = low
+		}
+		from, err := strconv.Atoi(strings.TrimSpace(low))
+		to, err2 := strconv.Atoi(strings.TrimSpace(high))
+		if err != nil || err2 != nil || from < 0 || to >= maxCores || from > to {
+			return nil
+		}
+		for n := from; n <= to; n++ {
+			out = append(out, n)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
 // owner reads the process that a container ends with; nil when there is none.

@@ -19,7 +19,7 @@ func inspected(labels map[string]string) container.InspectResponse {
 		ContainerJSONBase: &container.ContainerJSONBase{
 			ID: strings.Repeat("ab", 32), Name: "/shortener-web-1", Created: "2026-11-21T07:00:00.5Z", RestartCount: 2,
 			State:      &container.State{Status: "running", StartedAt: "2026-11-21T07:00:01Z"},
-			HostConfig: &container.HostConfig{NetworkMode: "bridge", RestartPolicy: container.RestartPolicy{Name: "always"}, Resources: container.Resources{Memory: 64 << 20}},
+			HostConfig: &container.HostConfig{NetworkMode: "bridge", RestartPolicy: container.RestartPolicy{Name: "always"}, Resources: container.Resources{Memory: 64 << 20, CpusetCpus: "3,1"}},
 		},
 		Config: &container.Config{Labels: labels, Env: []string{"PATH=/bin", "URL=a=b", "EMPTY="}, StopSignal: "SIGTERM"},
 	}
@@ -38,11 +38,33 @@ func TestALabelledContainerIsReadAsAnInstance(t *testing.T) {
 		Image: "registry.service.consul:5000/shortener@sha256:" + strings.Repeat("0", 64), Shape: `{"port":8000}`,
 		Env: map[string]string{"URL": "a=b", "EMPTY": ""}, State: fleet.Running, Restarts: 2,
 		StartedAt: time.Date(2026, 11, 21, 7, 0, 1, 0, time.UTC), CreatedAt: time.Date(2026, 11, 21, 7, 0, 0, 500_000_000, time.UTC),
-		Address: "10.0.0.7", Port: 20001, CPU: 1.5, Cores: []int{1, 3}, Exclusive: 1, Memory: 64 << 20,
+		Address: "10.0.0.7", Port: 20001, CPU: 1.5, Cores: []int{3, 1}, Exclusive: 1, Allowed: []int{1, 3}, Memory: 64 << 20,
 		Dir: "/run/svckit/shortener-web-1", Prefix: "svc", Network: "bridge", Restart: "always", StopSignal: "SIGTERM",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+func TestTheEnginesCpusetIsReadAsCores(t *testing.T) {
+	for _, row := range []struct {
+		text string
+		want []int
+	}{
+		{"", nil},
+		{"0", []int{0}},
+		{"1,0", []int{0, 1}},
+		{"0-2,5", []int{0, 1, 2, 5}},
+		{"0-1,1", []int{0, 1}},
+		{"2-1", nil},
+		{"x", nil},
+		{"-1", nil},
+		{"0-99999999", nil},
+		{"0,,1", nil},
+	} {
+		if got := allowed(row.text); !slices.Equal(got, row.want) {
+			t.Errorf("%q: %v, want %v", row.text, got, row.want)
+		}
 	}
 }
 
@@ -121,8 +143,8 @@ func FuzzLabelsNeverGiveWhatCannotBe(f *testing.F) {
 		if in.Port < 0 || in.Port > 65535 || !(in.CPU >= 0 && in.CPU <= maxCores) || in.Exclusive < 0 || in.Exclusive > len(in.Cores) {
 			t.Errorf("impossible instance %+v", in)
 		}
-		if !slices.IsSorted(in.Cores) || len(slices.Compact(slices.Clone(in.Cores))) != len(in.Cores) {
-			t.Errorf("cores %v are not a sorted set", in.Cores)
+		if len(slices.Compact(slices.Sorted(slices.Values(in.Cores)))) != len(in.Cores) {
+			t.Errorf("cores %v name one twice", in.Cores)
 		}
 		if strings.Contains(in.Dir, "..") && strings.Contains(in.Dir, "/../") || in.Dir != "" && in.Dir[0] != '/' {
 			t.Errorf("folder %q", in.Dir)

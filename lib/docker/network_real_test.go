@@ -80,6 +80,16 @@ func TestAContainerOnAMacvlanHasItsOwnAddress(t *testing.T) {
 	if in, err := e.Instance(t.Context(), first); err != nil || in.Address != "" {
 		t.Errorf("address of a stopped container %q, %v", in.Address, err)
 	}
+	third := with("-c")
+	if in, err := e.Instance(t.Context(), third); err != nil || in.Address == at[0].Address || in.Address == at[1].Address {
+		t.Errorf("a third has %q, %v; the others have %s and %s", in.Address, err, at[0].Address, at[1].Address)
+	}
+	if err := e.Start(t.Context(), first); err != nil {
+		t.Fatal(err)
+	}
+	if in, err := e.Instance(t.Context(), first); err != nil || in.Address != at[0].Address {
+		t.Errorf("started again it has %q, %v; want %s", in.Address, err, at[0].Address)
+	}
 }
 
 func TestAContainerOnTheHostsNetworkListensThere(t *testing.T) {

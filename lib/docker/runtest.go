@@ -84,10 +84,10 @@ func (e *Engine) watchTest(ctx context.Context, id string, out io.Writer) (code 
 	defer attached.Close()
 	ended, broken := e.api.ContainerWait(ctx, id, container.WaitConditionNextExit)
 	lines := &lineWriter{out: out, tail: tail{max: lastLines}}
-	read := make(chan error, 1)
+	read := make(chan struct{})
 	go func() {
-		_, err := stdcopy.StdCopy(lines, lines, attached.Reader)
-		read <- err
+		defer close(read)
+		_, _ = stdcopy.StdCopy(lines, lines, attached.Reader) // its end is the container's end
 	}()
 	if err := e.api.ContainerStart(ctx, id, container.StartOptions{}); err != nil {
 		return 0, nil, err

@@ -105,6 +105,7 @@ const (
 	MetaZone      = "zone"
 	MetaContainer = "container" // the whole container id
 	MetaEngine    = "engine"    // ID of the container engine: two engines may share one agent
+	MetaFound     = "found_by"  // SRV: found only with its port; A: an address is enough
 	MetaCheck     = "check"     // the check as registered, to notice a difference
 )
 

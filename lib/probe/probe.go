@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"syscall"
 	"time"
 	"unicode"
 
@@ -30,6 +31,7 @@ const (
 	maxOutput      = 256      // bytes of the output that is returned
 	maxRead        = 64 << 10 // bytes read of a body; the rest is not waited for
 	maxRedirects   = 10       // as Consul follows them
+	dropTime       = 100 * time.Millisecond
 )
 
 // Once runs one probe, with a connection of its own and c.Timeout (default 1 s).
@@ -115,7 +117,14 @@ func askTCP(ctx context.Context, target string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	_ = conn.Close()
+	defer conn.Close()
+	// The engine's proxy of a published port takes every connection on loopback, and
+	// drops it when nothing listens in the container (measured on 20.10).
+	_ = conn.SetReadDeadline(time.Now().Add(dropTime))
+	_, err = conn.Read(make([]byte, 1))
+	if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
+		return "", errors.New("the connection was taken and dropped at once: nothing listens behind the port")
+	}
 	return "connected", nil
 }
 

@@ -113,6 +113,26 @@ func TestTCPPassesWhenSomebodyListens(t *testing.T) {
 	}
 }
 
+func TestAConnectionThatIsDroppedAtOnceIsNotWell(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_ = conn.Close()
+		}
+	}()
+	if output, err := Once(t.Context(), fleet.Check{Type: "tcp", Target: l.Addr().String()}); err == nil || !strings.Contains(output, "nothing listens behind the port") {
+		t.Errorf("%q, %v", output, err)
+	}
+}
+
 func TestGRPCAsksTheHealthService(t *testing.T) {
 	listen := func(register bool) string {
 		l, err := net.Listen("tcp", "127.0.0.1:0")

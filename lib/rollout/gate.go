@@ -99,5 +99,8 @@ func ended(i fleet.Instance) string {
 	if i.OOMKilled {
 		return "was killed for want of memory before its first passing check"
 	}
+	if i.State == fleet.Running { // its exit code is that of no run any more
+		return "ended and was started again by the engine before its first passing check"
+	}
 	return fmt.Sprintf("ended with exit code %d before its first passing check", i.ExitCode)
 }

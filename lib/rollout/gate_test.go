@@ -32,7 +32,7 @@ func TestGate(t *testing.T) {
 		{"a restart starts the count again", []rollout.Look{look(0, nil), state(4, fleet.Running, 1, 1), look(5, nil)}, rollout.Waiting, ""},
 		{"never passed", []rollout.Look{look(0, bad), look(20, bad)}, rollout.Failed, "its check did not pass once before the deadline"},
 		{"ended before the first pass", []rollout.Look{state(0, fleet.Exited, 0, 3)}, rollout.Failed, "ended with exit code 3 before its first passing check"},
-		{"the engine restarts it before the first pass", []rollout.Look{look(0, bad), state(1, fleet.Running, 1, 3)}, rollout.Failed, "ended with exit code 3 before its first passing check"},
+		{"the engine restarts it before the first pass", []rollout.Look{look(0, bad), state(1, fleet.Running, 1, 3)}, rollout.Failed, "ended and was started again by the engine before its first passing check"},
 		{"restarted at the first look", []rollout.Look{state(0, fleet.Restarting, 1, 2)}, rollout.Failed, "ended with exit code 2 before its first passing check"},
 		{"restarted too often", []rollout.Look{look(0, nil), state(1, fleet.Restarting, 4, 9)}, rollout.Failed, "was restarted 4 times, last exit code 9"},
 		{"passing at the deadline but too short", []rollout.Look{look(17, nil), look(20, nil)}, rollout.Failed, "was not well for 5s before the deadline"},

@@ -26,6 +26,7 @@ type judged struct {
 	reason  string
 	fields  []string            // what differs, for replace
 	files   []string            // targets to render again, for keep
+	asleep  bool                // for keep: does not run, and is to be started
 	entry   *fleet.Registration // its registration; nil when it has none
 }
 
@@ -37,6 +38,10 @@ func judge(w Wanted, seen Seen, i fleet.Instance) judged {
 		j.verdict, j.reason = leftover, "was created and never started"
 		return j
 	case fleet.Exited, fleet.Dead, fleet.Removing:
+		if w.Revive && i.State == fleet.Exited && len(Differing(w, i)) == 0 {
+			j.verdict, j.asleep, j.reason = keep, true, fmt.Sprintf("does not run (exit code %d)", i.ExitCode)
+			return j
+		}
 		j.verdict, j.reason = stopped, fmt.Sprintf("is %s (exit code %d)", i.State, i.ExitCode)
 		return j
 	case fleet.Paused:

@@ -151,6 +151,8 @@ func (p *planner) sort() {
 // worth orders kept containers by how sure it is that they serve.
 func worth(j judged) int {
 	switch {
+	case j.asleep:
+		return -1
 	case j.entry != nil && j.entry.Health == fleet.Passing:
 		return 2
 	case j.entry != nil:
@@ -197,6 +199,10 @@ func (p *planner) missing() int { return max(p.w.Count-len(p.keeps), 0) }
 // keepers brings kept containers up to date: files, registration, health.
 func (p *planner) keepers() {
 	for _, j := range p.keeps[:min(len(p.keeps), p.w.Count)] {
+		if j.asleep {
+			p.wake(j)
+			continue
+		}
 		if len(j.files) > 0 {
 			p.add(Step{Action: ActDeliver, Target: j.Name, ID: j.ID, Reason: "new content of " + list(j.files), Fields: j.files})
 			p.add(Step{Action: ActReload, Target: j.Name, ID: j.ID, Reason: "its master must read the new files"})
@@ -204,6 +210,23 @@ func (p *planner) keepers() {
 		}
 		p.registration(j)
 	}
+}
+
+// wake starts a container that does not run. Its registration is written again
+// too: it may have got another address.
+func (p *planner) wake(j judged) {
+	p.start(j)
+	p.add(Step{Action: ActRegister, Target: j.Name, ID: j.ID, Reason: "it is well"})
+	p.add(Step{Action: ActAwait, Target: j.Name, ID: j.ID, Reason: "it must be found"})
+}
+
+// start starts a container that is there, with its files made again, and gates it.
+func (p *planner) start(j judged) {
+	if j.Dir != "" {
+		p.add(Step{Action: ActDeliver, Target: j.Name, ID: j.ID, Reason: "its files and secrets lie in memory, and a reboot empties that"})
+	}
+	p.add(Step{Action: ActStart, Target: j.Name, ID: j.ID, Reason: "it " + j.reason})
+	p.add(Step{Action: ActGate, Target: j.Name, ID: j.ID, Reason: gateReason(p.w.Service.Check)})
 }
 
 // registration adds what is missing for a kept container to be found.

@@ -29,6 +29,10 @@ func TestPlansNameEveryStepInOrder(t *testing.T) {
 	gunicorn := wanted(1)
 	gunicorn.Service.Master = spec.Gunicorn
 	none := wanted(0)
+	revive := wanted(1)
+	revive.Revive = true
+	asleep := instance(w, "asleep", 4, func(i *fleet.Instance) { i.State, i.Dir = fleet.Exited, "/run/svckit/asleep" })
+	oldAsleep := instance(w, "old", 1, func(i *fleet.Instance) { i.Image, i.Release, i.State = image("a"), "r1", fleet.Exited })
 
 	rows := []struct {
 		name string
@@ -96,6 +100,26 @@ func TestPlansNameEveryStepInOrder(t *testing.T) {
 			"new files without a master replace", w,
 			rollout.Seen{ImageHere: true, Instances: []fleet.Instance{same}, Registrations: []fleet.Registration{registered(w, same, fleet.Passing)}, Outdated: map[string][]string{"same": {"/etc/x"}}},
 			[]string{"create new-1", "start new-1", "gate new-1", "register new-1", "await new-1", "withdraw same", "drain same", "stop same", "remove same"},
+		},
+		{
+			"after a reboot the container is started with its files", revive,
+			rollout.Seen{ImageHere: true, Instances: []fleet.Instance{asleep}, Registrations: []fleet.Registration{registered(w, asleep, fleet.Critical)}, Outdated: map[string][]string{"asleep": {"/run/secrets/K"}}},
+			[]string{"deliver asleep", "start asleep", "gate asleep", "register asleep", "await asleep"},
+		},
+		{
+			"one without files is only started", revive,
+			rollout.Seen{ImageHere: true, Instances: []fleet.Instance{dead}},
+			[]string{"start dead", "gate dead", "register dead", "await dead"},
+		},
+		{
+			"what sleeps and differs is replaced", revive,
+			rollout.Seen{ImageHere: true, Instances: []fleet.Instance{oldAsleep}},
+			[]string{"create new-1", "start new-1", "gate new-1", "register new-1", "await new-1", "remove old"},
+		},
+		{
+			"one that runs is kept before one that sleeps", revive,
+			rollout.Seen{ImageHere: true, Instances: []fleet.Instance{asleep, same}, Registrations: []fleet.Registration{registered(w, same, fleet.Passing)}},
+			[]string{"remove asleep"},
 		},
 		{
 			"no instances wanted", none,

@@ -44,3 +44,17 @@ func (p *planner) restore(i fleet.Instance) {
 		p.add(Step{Action: a, Target: i.Name, ID: i.ID, Reason: why})
 	}
 }
+
+// Wake plans how the containers of a service that do not run are started as they
+// are, when nobody can be asked what is wanted: those of w.Image, no other.
+func Wake(w Wanted, seen Seen) Plan {
+	p := &planner{w: w, seen: seen}
+	for _, i := range seen.Instances {
+		if i.State != fleet.Exited || i.Image != w.Image {
+			continue
+		}
+		j := judged{Instance: i, reason: fmt.Sprintf("does not run (exit code %d)", i.ExitCode)}
+		p.start(j)
+	}
+	return Plan{Steps: p.steps}
+}

@@ -25,6 +25,7 @@ type Wanted struct {
 	Files   []string          // targets of the rendered files, sorted
 	Count   int               // instances on this node; ≥ 0
 	Names   []string          // fresh container names, at least Count of them, none in use
+	Revive  bool              // start a stopped container that is what is wanted, instead of making another
 }
 
 // Node is what registrations and containers must know of the machine.
@@ -84,6 +85,9 @@ func Registration(w Wanted, i fleet.Instance, n Node, workers int) fleet.Registr
 	if r.Address == "" {
 		r.Address = n.Address
 	}
+	if found := FoundBy(w.Service); found != "" {
+		r.Meta[fleet.MetaFound] = found
+	}
 	if n.Engine != "" {
 		r.Meta[fleet.MetaEngine] = n.Engine
 	}
@@ -93,8 +97,30 @@ func Registration(w Wanted, i fleet.Instance, n Node, workers int) fleet.Registr
 	return r
 }
 
+// The records by which clients find a service. An A answer has no port and merges
+// the instances of one address, so it is enough only where an instance has an
+// address of its own, or one fixed port that no other instance of its node has.
+const (
+	FoundBySRV = "SRV"
+	FoundByA   = "A"
+)
+
+// FoundBy says which of the two it is; "" for a service without a port.
+func FoundBy(s spec.Service) string {
+	switch {
+	case s.Port == 0:
+		return ""
+	case s.Network.Mode == spec.Bridge && s.Publish.Auto():
+		return FoundBySRV
+	}
+	return FoundByA
+}
+
 // check turns the spec's check into one with an address.
 func check(c spec.Check, i fleet.Instance) fleet.Check {
+	if c.Type == spec.NoCheck {
+		return fleet.Check{}
+	}
 	to := fmt.Sprintf("%s:%d", i.Address, i.Port)
 	out := fleet.Check{Type: string(c.Type), Interval: c.Interval, Timeout: c.Timeout}
 	switch c.Type {

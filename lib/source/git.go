@@ -34,7 +34,7 @@ var commitID = regexp.MustCompile(`^[0-9a-f]{40}([0-9a-f]{24})?$`)
 // refuses to answer for another reason is an error, because the name of a release
 // must not silently change its kind.
 func Inspect(ctx context.Context, dir string) (Origin, error) {
-	if _, err := exec.LookPath("git"); err != nil {
+	if !haveGit() {
 		return Origin{}, nil
 	}
 	commit, err := git(ctx, dir, "rev-parse", "--verify", "--quiet", "HEAD^{commit}")
@@ -71,6 +71,11 @@ func Inspect(ctx context.Context, dir string) (Origin, error) {
 	remote, _ := git(ctx, dir, "config", "--get", "remote.origin.url")
 	o.Remote = withoutCredentials(remote)
 	return o, nil
+}
+
+func haveGit() bool {
+	_, err := exec.LookPath("git")
+	return err == nil
 }
 
 var errNoRepository = errors.New("not a git repository")

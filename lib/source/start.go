@@ -3,7 +3,6 @@ package source
 import (
 	"context"
 	"errors"
-	"os/exec"
 	"strings"
 )
 
@@ -11,12 +10,10 @@ import (
 // returns false where git is missing or dir lies in a repository already, of which
 // it is then a part. A user without a name in git's settings gets a stand-in.
 func Start(ctx context.Context, dir, message string) (committed bool, err error) {
-	if _, err := exec.LookPath("git"); err != nil {
+	if !haveGit() {
 		return false, nil
 	}
-	if _, err := git(ctx, dir, "rev-parse", "--git-dir"); err == nil {
-		return false, nil
-	} else if !errors.Is(err, errNoRepository) {
+	if _, err := git(ctx, dir, "rev-parse", "--git-dir"); !errors.Is(err, errNoRepository) {
 		return false, err
 	}
 	if _, err := git(ctx, dir, "init", "--quiet", "--initial-branch=main"); err != nil {

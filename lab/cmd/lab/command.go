@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -31,6 +32,9 @@ func command(ctx context.Context, args []string) (int, error) {
 	name := ""
 	if len(args) > 0 {
 		name = args[0]
+	}
+	if slices.Contains([]string{"setup", "run", "clean"}, name) && os.Geteuid() != 0 {
+		return int(fault.Failed), fmt.Errorf("%s: the lab makes network namespaces and starts a Docker engine of its own, and that needs root: run the same command with sudo", name)
 	}
 	switch name {
 	case "setup":
@@ -102,9 +106,6 @@ func run(ctx context.Context, say *setup.Teller, args []string) (int, error) {
 
 // acquire takes the lab's name and clears what a killed run of that name left.
 func acquire(ctx context.Context, say *setup.Teller, p ground.Place, command string, wait time.Duration) (*ground.Lock, error) {
-	if os.Geteuid() != 0 {
-		return nil, errors.New("a lab makes network namespaces and starts a Docker engine of its own, and that needs root: run the same command with sudo")
-	}
 	lock, err := ground.Acquire(ctx, p.String(), command, wait, func(h ground.Holder) {
 		say.Line("%s: waiting for process %d (%s) to end", p, h.PID, h.Command)
 	})
