@@ -337,18 +337,120 @@ func TestWhatAKilledDevLeftIsTakenAwayByTheNext(t *testing.T) {
 	d.nothingLeft(agent)
 }
 
-func TestDevRefusesWhatItMustNotTouch(t *testing.T) {
+// fails starts dev, waits for its end and returns the exit code.
+func (d *developer) fails(args ...string) int {
+	d.t.Helper()
+	d.start(args...)
+	_ = d.cmd.Wait()
+	code := d.cmd.ProcessState.ExitCode()
+	d.cmd = nil
+	return code
+}
+
+func TestMissingConfigIsListedAndLeavesNothing(t *testing.T) {
 	d := newDeveloper(t, "python", lab.BaseImage)
 	d.edit("app.yaml", "check: {http: /healthz}", "check: {http: /healthz}\n    config: {env: [DATABASE_URL], secrets: [TOKEN]}")
-	d.start()
-	if _, err := d.cmd.Process.Wait(); err != nil {
-		t.Fatal(err)
+	if code := d.fails(); code != 11 {
+		t.Errorf("exit code %d, want 11", code)
 	}
-	d.cmd = nil
 	for _, want := range []string{"DATABASE_URL", "TOKEN", "hint: write what is missing as KEY=VALUE lines into"} {
 		if !strings.Contains(d.talk.String(), want) {
 			t.Errorf("with missing config it does not say %s", want)
 		}
 	}
 	d.nothingLeft("")
+}
+
+func TestAnAgentThatAnswersIsUsedAndKeepsNothing(t *testing.T) {
+	agent := lab.Consul(t)
+	d := newDeveloper(t, "python", lab.BaseImage)
+	t.Setenv("CONSUL_HTTP_ADDR", agent.URL())
+	name := d.app + "-web"
+	d.start()
+	d.says(0, "found as "+name+".service.consul: dig @127.0.0.1 -p "+strings.TrimPrefix(agent.DNS, "127.0.0.1:"))
+	if code := d.end(syscall.SIGINT); code != 0 {
+		t.Errorf("exit code %d, want 0", code)
+	}
+	d.nothingLeft("")
+	if left := d.get(agent.URL() + "/v1/agent/services"); left != "200 {}" {
+		t.Errorf("registrations are left: %s", left)
+	}
+
+	// A name that others serve is not joined.
+	body := fmt.Sprintf(`{"Node":"node2","Address":"127.0.0.1","Service":{"Service":%q,"Address":"127.0.0.1","Port":1}}`, name)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, agent.URL()+"/v1/catalog/register", strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	if code := d.fails(); code != 17 || !strings.Contains(d.talk.String(), name+" is served by node node2") {
+		t.Errorf("exit code %d, want 17 and who serves the name", code)
+	}
+	d.nothingLeft("")
+}
+
+func TestAServiceThatUpRunsIsLeftAlone(t *testing.T) {
+	d := newDeveloper(t, "python", lab.BaseImage)
+	id, err := d.engine.Create(t.Context(), fleet.Container{
+		Name: d.app + "-web-000000", Image: lab.BaseImage, Command: []string{"sleep", "600"}, Network: "bridge", Restart: "no",
+		StopSignal: "SIGKILL", StopWait: time.Second,
+		Labels: map[string]string{fleet.LabelKind: "service", fleet.LabelApp: d.app, fleet.LabelService: "web", fleet.LabelRelease: "r1", fleet.LabelPrefix: "svc"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.engine.Start(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	if code := d.fails(); code != 17 || !strings.Contains(d.talk.String(), "svc-run down "+d.app+"/web ends it") {
+		t.Errorf("exit code %d, want 17 and what ends it", code)
+	}
+	if i, err := d.engine.Instance(t.Context(), id); err != nil || i.State != fleet.Running {
+		t.Errorf("the container of `up` is %s, %v", i.State, err)
+	}
+}
+
+func TestWithoutAProgramTheAgentComesFromAnImageOrNotAtAll(t *testing.T) {
+	program := lab.ConsulBinary(t)
+	d := newDeveloper(t, "python", lab.BaseImage)
+	t.Setenv("SVC_CONSUL", "")
+	t.Setenv("PATH", "/nonexistent")
+	d.start()
+	at := d.says(0, "nothing is found by name")
+	d.says(at, "web: http://127.0.0.1:")
+	if got := d.get(d.first(`web: (http://127\.0\.0\.1:\d+)`)); !strings.HasPrefix(got, "200 hello") {
+		t.Errorf("without names it answers %q", got)
+	}
+	if code := d.end(syscall.SIGINT); code != 0 {
+		t.Errorf("exit code %d, want 0", code)
+	}
+	d.nothingLeft("")
+
+	const image = "hashicorp/consul:latest"
+	tar := exec.Command("/bin/tar", "-C", filepath.Dir(program), "-c", filepath.Base(program))
+	load := exec.Command("/usr/bin/docker", "-H", lab.DockerHost(t), "import", "-c", `ENTRYPOINT ["/`+filepath.Base(program)+`"]`, "-", image)
+	var err error
+	if load.Stdin, err = tar.StdoutPipe(); err != nil {
+		t.Fatal(err)
+	}
+	if err := tar.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := load.CombinedOutput(); err != nil {
+		t.Fatalf("import consul: %v\n%s", err, out)
+	}
+	_ = tar.Wait()
+	t.Cleanup(func() { _ = exec.Command("/usr/bin/docker", "-H", lab.DockerHost(t), "rmi", image).Run() })
+	mark := len(d.talk.String())
+	d.start()
+	d.says(mark, "from image hashicorp/consul")
+	d.says(mark, "found as ")
+	if code := d.end(syscall.SIGINT); code != 0 {
+		t.Errorf("exit code %d, want 0", code)
+	}
+	d.nothingLeft(d.first(`from image hashicorp/consul: (http://127\.0\.0\.1:\d+)`))
 }

@@ -42,16 +42,17 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) == "" {
 		testscript.Main(m, map[string]func(){"svc-run": main})
 	}
-	ctx := context.Background()
-	if n, err := strconv.Atoi(os.Getenv(killAfter)); err == nil {
-		ctx = withAfter(ctx, func(done int, _ rollout.Step) {
-			if done == n {
-				self, _ := os.FindProcess(os.Getpid())
-				_ = self.Kill()
-				select {} // SIGKILL is on its way
-			}
-		})
+	n, err := strconv.Atoi(os.Getenv(killAfter))
+	if err != nil {
+		main()
 	}
+	ctx := withAfter(context.Background(), func(done int, _ rollout.Step) {
+		if done == n {
+			self, _ := os.FindProcess(os.Getpid())
+			_ = self.Kill()
+			select {} // SIGKILL is on its way
+		}
+	})
 	os.Exit(tool.Run(ctx, app(here()), os.Args, os.Stdin, os.Stdout, os.Stderr))
 }
 
