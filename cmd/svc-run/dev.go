@@ -162,7 +162,7 @@ func (d *dev) run(ctx context.Context) (err error) {
 func (d *dev) ending(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		d.s.Log.Debug("ended while starting", "error", err)
-		return nil
+		return nil //nolint:nilerr // Ctrl-C is how dev ends, whatever it interrupts
 	}
 	return err
 }

@@ -73,7 +73,7 @@ func (d *dev) react(ctx context.Context, changed []string) error {
 			return err
 		case more, ok := <-d.watcher.Batches():
 			cancel()
-			<-done
+			d.s.Log.Debug("broken off", "outcome", <-done)
 			if !ok || ctx.Err() != nil {
 				return ctx.Err()
 			}
