@@ -72,11 +72,14 @@ func openEngine(ctx context.Context, w *world, s *tool.Session, of target) (*dep
 	}
 	d := &deploy{w: w, s: s, app: of.App, service: of.Service, settings: settings, engine: engine, plan: apply.Plan}
 	d.world = apply.World{
-		Containers: engine, Views: engine, Tuner: engine, Images: engine, Files: delivery.Folders{},
+		Containers: d.images(), Views: engine, Tuner: engine, Images: d.images(), Files: delivery.Folders{},
 		Probe: probe.Once, Log: s.Log, Guard: d.guard, PortFree: portFree, Random: rand.Uint32,
 	}
 	return d, nil
 }
+
+// images is the engine, with this node's mirrors.
+func (d *deploy) images() mirrored { return mirrored{d.engine, d.settings.Registries} }
 
 // settle fills the site from settings, agent and engine: what is set wins over what is asked.
 func (d *deploy) settle(ctx context.Context) error {

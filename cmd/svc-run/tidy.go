@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"maps"
 	"strings"
 	"time"
 
@@ -45,10 +46,21 @@ func (d *deploy) prune(ctx context.Context, job apply.Job) error {
 			keep[r.Stable.Image] = true
 		}
 	}
-	repo, _, _ := strings.Cut(job.Wanted.Image, "@")
-	gone, err := d.engine.Prune(ctx, repo, keep, d.settings.Keep)
-	for _, ref := range gone {
-		d.s.Log.Debug("old image removed", "image", ref)
+	images := d.images()
+	for ref := range maps.Clone(keep) {
+		for _, name := range images.names(ref) {
+			keep[name] = true
+		}
 	}
-	return err
+	for _, name := range images.names(job.Wanted.Image) {
+		repo, _, _ := strings.Cut(name, "@")
+		gone, err := d.engine.Prune(ctx, repo, keep, d.settings.Keep)
+		if err != nil {
+			return err
+		}
+		for _, ref := range gone {
+			d.s.Log.Debug("old image removed", "image", ref)
+		}
+	}
+	return nil
 }

@@ -43,7 +43,7 @@ func (e *Engine) Pull(ctx context.Context, ref string, p fleet.Progress) error {
 // whoever sends it.
 func (e *Engine) PullFrom(ctx context.Context, ref string, mirrors []string, p fleet.Progress) (string, error) {
 	for _, mirror := range mirrors {
-		at, ok := mirrored(ref, mirror)
+		at, ok := Mirrored(ref, mirror)
 		if !ok {
 			continue
 		}
@@ -59,8 +59,8 @@ func (e *Engine) PullFrom(ctx context.Context, ref string, mirrors []string, p f
 	return ref, e.Pull(ctx, ref, p)
 }
 
-// mirrored is ref as a mirror has it: the mirror in the place of the registry.
-func mirrored(ref, mirror string) (string, bool) {
+// Mirrored is ref as a mirror has it: the mirror in the place of the registry.
+func Mirrored(ref, mirror string) (string, bool) {
 	named, err := reference.ParseDockerRef(ref)
 	if err != nil {
 		return "", false

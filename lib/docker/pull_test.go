@@ -102,7 +102,7 @@ func TestOnlyADigestIsAskedOfAMirror(t *testing.T) {
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
-			if got, ok := mirrored(row.ref, row.mirror); got != row.want || ok != row.ok {
+			if got, ok := Mirrored(row.ref, row.mirror); got != row.want || ok != row.ok {
 				t.Errorf("%q %v, want %q %v", got, ok, row.want, row.ok)
 			}
 		})

@@ -126,7 +126,7 @@ keep_images: 2
 		`FILE:3: prefix: expected a key prefix such as svc, without / at its front, // and .., found "/svc/"`,
 		`FILE:4: ports: expected a range of ports from 1024 to 65535 such as 20000-29999, found "80-90"`,
 		`FILE:5: run_dir: expected a clean absolute path, found "run"`,
-		`FILE:6: dns: expected an IP address and a port such as 127.0.0.1:8600, found "127.0.0.1"`,
+		`FILE:6: dns: expected an IP address and a port such as 127.0.0.1:8600, or off, found "127.0.0.1"`,
 		`FILE:7: container_dns: expected a list, each item an IP address, found "10.0.0.1"`,
 		`FILE:8: dns_margin: expected a duration with a unit of at most 5m such as 1s, found the number 5: put it in quotes if it is meant`,
 		`FILE:9: host_paths[0]: expected a clean absolute path, found "/a/../b"`,
