@@ -138,7 +138,7 @@ func (b *builder) buildImage(ctx context.Context) (string, error) {
 	progress, done := b.progress("build " + b.ref())
 	defer done()
 	return b.docker.Build(ctx, docker.BuildRequest{
-		Context: b.tree.Tar(ctx), Dockerfile: b.tree.Dockerfile(), Tags: []string{b.ref()},
+		Context: b.tree.Files(), Dockerfile: b.tree.Dockerfile(), Tags: []string{b.ref()},
 		Args: source.MergeArgs(b.spec.Build.Args, b.args), Labels: b.labels(), Secrets: b.secrets,
 		NoCache: b.noCache, Pull: b.pull,
 		Out: b.talk.Lines(), Every: b.talk.Verbose || !b.talk.Terminal(), Progress: progress,

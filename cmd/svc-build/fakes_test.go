@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"os/exec"
@@ -42,10 +43,21 @@ func (f *fakes) call(name string) error {
 	return f.fail[name]
 }
 
-func (f *fakes) Build(_ context.Context, r docker.BuildRequest) (string, error) {
+func (f *fakes) Build(ctx context.Context, r docker.BuildRequest) (string, error) {
 	f.built = r
-	var err error
-	if f.context, err = io.ReadAll(r.Context); err != nil {
+	err := r.Context.Walk(ctx, "", func(path string, e fs.DirEntry, err error) error {
+		if err != nil || !e.Type().IsRegular() {
+			return err
+		}
+		file, err := r.Context.Open(path)
+		if err != nil {
+			return err
+		}
+		text, err := io.ReadAll(file)
+		f.context = append(f.context, text...)
+		return errors.Join(err, file.Close())
+	})
+	if err != nil {
 		return "", err
 	}
 	return imageID, f.call("build")

@@ -76,7 +76,7 @@ func (d *dev) image(ctx context.Context, c content) (fleet.Image, error) {
 	}
 	defer done()
 	_, err = d.base.engine.Build(ctx, docker.BuildRequest{
-		Context: c.tree.Tar(ctx), Dockerfile: c.tree.Dockerfile(), Tags: []string{c.ref},
+		Context: c.tree.Files(), Dockerfile: c.tree.Dockerfile(), Tags: []string{c.ref},
 		Args: source.MergeArgs(c.app.Build.Args, d.buildArgs), Secrets: secrets,
 		Out: d.s.Lines(), Every: d.s.Verbose, Progress: progress,
 	})

@@ -9,11 +9,13 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/docker/docker/api/types/build"
 	"github.com/docker/docker/client"
 	"github.com/moby/buildkit/identity"
+	"github.com/tonistiigi/fsutil"
 
 	"svckit/lib/fault"
 	"svckit/lib/fleet"
@@ -21,7 +23,7 @@ import (
 
 // BuildRequest is what one image is built from.
 type BuildRequest struct {
-	Context    io.ReadCloser     // the build context as a tar stream; Build closes it
+	Context    fsutil.FS         // the build context; the engine asks for what it does not have yet
 	Dockerfile string            // its path in the context
 	Tags       []string          // repo:tag
 	Args       map[string]string // build arguments
@@ -40,9 +42,8 @@ type BuildRequest struct {
 func (e *Engine) Build(ctx context.Context, r BuildRequest) (imageID string, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	source := &remember{ReadCloser: r.Context}
-	defer source.Close()
-	session, err := e.openSession(ctx, cancel, r.Secrets)
+	source := &remember{FS: r.Context}
+	session, err := e.openSession(ctx, cancel, source, r.Secrets)
 	if err != nil {
 		return "", err
 	}
@@ -50,7 +51,7 @@ func (e *Engine) Build(ctx context.Context, r BuildRequest) (imageID string, err
 	options := buildOptions(r, session.id(), identity.NewID())
 	stop := context.AfterFunc(ctx, func() { e.cancelBuild(context.WithoutCancel(ctx), options.BuildID) })
 	defer stop()
-	res, err := e.api.ImageBuild(ctx, source, options)
+	res, err := e.api.ImageBuild(ctx, nil, options)
 	if err != nil {
 		return "", buildError(ctx, source, nil, err)
 	}
@@ -82,7 +83,7 @@ func buildOptions(r BuildRequest, session, id string) build.ImageBuildOptions {
 		args[k] = &v
 	}
 	return build.ImageBuildOptions{
-		Version: build.BuilderBuildKit, BuildID: id, SessionID: session,
+		Version: build.BuilderBuildKit, BuildID: id, SessionID: session, RemoteContext: "client-session",
 		Dockerfile: r.Dockerfile, Tags: r.Tags, BuildArgs: args, Labels: r.Labels,
 		NoCache: r.NoCache, PullParent: r.Pull, Remove: true,
 	}
@@ -159,8 +160,8 @@ func buildError(ctx context.Context, source *remember, step *failedStep, err err
 	if ctx.Err() != nil {
 		return fmt.Errorf("build image: %w", context.Cause(ctx))
 	}
-	if source.err != nil {
-		return &fault.Error{Kind: fault.KindOf(source.err), Msg: "build image", Hint: hintOf(source.err), Err: source.err}
+	if source.failed() != nil {
+		return &fault.Error{Kind: fault.KindOf(source.failed()), Msg: "build image", Hint: hintOf(source.failed()), Err: source.failed()}
 	}
 	if client.IsErrConnectionFailed(err) {
 		return fault.New(fault.Unreachable, "build image: %w", err)
@@ -197,17 +198,46 @@ func containsAny(text string, parts ...string) bool {
 	return slices.ContainsFunc(parts, func(p string) bool { return strings.Contains(text, p) })
 }
 
-// remember keeps the first error of a stream: what the HTTP client makes of it on the
-// way says less.
+// remember keeps the first error of reading the source: what the engine makes of it
+// on the way says less.
 type remember struct {
-	io.ReadCloser
+	fsutil.FS
+	mu  sync.Mutex
 	err error
 }
 
-func (r *remember) Read(p []byte) (int, error) {
-	n, err := r.ReadCloser.Read(p)
-	if err != nil && r.err == nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrClosedPipe) {
+func (r *remember) Open(path string) (io.ReadCloser, error) {
+	f, err := r.FS.Open(path)
+	if err != nil {
+		r.keep(err)
+		return nil, err
+	}
+	return &remembered{f, r}, nil
+}
+
+func (r *remember) keep(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.err == nil {
 		r.err = err
+	}
+}
+
+func (r *remember) failed() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.err
+}
+
+type remembered struct {
+	io.ReadCloser
+	all *remember
+}
+
+func (f *remembered) Read(p []byte) (int, error) {
+	n, err := f.ReadCloser.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrClosedPipe) {
+		f.all.keep(err)
 	}
 	return n, err
 }

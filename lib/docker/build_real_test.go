@@ -74,7 +74,7 @@ func (b *bench) build(files map[string]string, change func(dir string, r *BuildR
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	r.Context, r.Dockerfile = tree.Tar(b.t.Context()), tree.Dockerfile()
+	r.Context, r.Dockerfile = tree.Files(), tree.Dockerfile()
 	ctx, cancel := context.WithTimeout(b.t.Context(), 2*time.Minute)
 	defer cancel()
 	id, err := b.Build(ctx, r)
@@ -292,7 +292,7 @@ func TestACancelledBuildEndsOnTheEngineToo(t *testing.T) {
 		_ = os.WriteFile(filepath.Join(tree, "Dockerfile"), []byte("FROM "+lab.BaseImage+"\nRUN [\"python3\", \"-c\", \"import time; print('begun', flush=True); time.sleep(300)\", \""+marker+"\"]\n"), 0o600)
 		scanned, err := source.Scan(ctx, tree, "Dockerfile", nil)
 		if err == nil {
-			_, err = b.Build(ctx, BuildRequest{Context: scanned.Tar(ctx), Dockerfile: "Dockerfile", Tags: []string{b.tag}, Every: true, Out: writerFunc(func(p []byte) {
+			_, err = b.Build(ctx, BuildRequest{Context: scanned.Files(), Dockerfile: "Dockerfile", Tags: []string{b.tag}, Every: true, Out: writerFunc(func(p []byte) {
 				if bytes.Contains(p, []byte("| begun")) {
 					cancel()
 				}

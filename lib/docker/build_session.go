@@ -11,18 +11,20 @@ import (
 	"github.com/docker/cli/cli/config/configfile"
 	"github.com/moby/buildkit/session"
 	"github.com/moby/buildkit/session/auth/authprovider"
+	"github.com/moby/buildkit/session/filesync"
 	"github.com/moby/buildkit/session/secrets/secretsprovider"
+	"github.com/tonistiigi/fsutil"
 
 	"svckit/lib/fault"
 )
 
 // buildSession is the line on which the engine asks back during a build: for the
-// credentials of a private base image and for build secrets.
+// files of the context, for the credentials of a private base image and for build secrets.
 type buildSession struct{ s *session.Session }
 
 // openSession offers credentials and secrets to the engine. A line that breaks ends the
 // build through cancel, because a step that waits for an answer would wait for ever.
-func (e *Engine) openSession(ctx context.Context, cancel context.CancelCauseFunc, secrets map[string][]byte) (*buildSession, error) {
+func (e *Engine) openSession(ctx context.Context, cancel context.CancelCauseFunc, source fsutil.FS, secrets map[string][]byte) (*buildSession, error) {
 	cfg, err := dockerConfig()
 	if err != nil {
 		return nil, err
@@ -33,6 +35,8 @@ func (e *Engine) openSession(ctx context.Context, cancel context.CancelCauseFunc
 	}
 	s.Allow(authprovider.NewDockerAuthProvider(authprovider.DockerAuthProviderConfig{ConfigFile: cfg}))
 	s.Allow(secretsprovider.FromMap(secrets))
+	// The names under which the Dockerfile frontend asks for the two.
+	s.Allow(filesync.NewFSSyncProvider(filesync.StaticDirSource{"context": source, "dockerfile": source}))
 	go func() {
 		err := s.Run(ctx, func(ctx context.Context, proto string, meta map[string][]string) (net.Conn, error) {
 			return e.api.DialHijack(ctx, "/session", proto, meta)

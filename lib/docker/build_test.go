@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"slices"
 	"strings"
 	"testing"
@@ -120,9 +121,13 @@ func TestTheStepThatFailedFirstIsNamedWithItsLastLines(t *testing.T) {
 
 func TestASourceThatCannotBeReadIsWhatABuildFailsWith(t *testing.T) {
 	cause := fault.WithHint(errors.New("read source: data changed while it was read"), "build again")
-	source := &remember{ReadCloser: io.NopCloser(failing{cause})}
-	_, _ = io.ReadAll(source)
-	err := buildError(t.Context(), source, nil, errors.New("unexpected EOF"))
+	source := &remember{FS: failing{cause}}
+	f, err := source.Open("data")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.ReadAll(f)
+	err = buildError(t.Context(), source, nil, errors.New("unexpected EOF"))
 	if err.Error() != "build image: read source: data changed while it was read" || hintOf(err) != "build again" {
 		t.Errorf("error is %v with hint %q", err, hintOf(err))
 	}
@@ -133,9 +138,13 @@ func TestASourceThatCannotBeReadIsWhatABuildFailsWith(t *testing.T) {
 	}
 }
 
+// failing is a source whose files cannot be read to their end.
 type failing struct{ err error }
 
-func (f failing) Read([]byte) (int, error) { return 0, f.err }
+func (f failing) Walk(context.Context, string, fs.WalkDirFunc) error { return nil }
+func (f failing) Open(string) (io.ReadCloser, error)                 { return f, nil }
+func (f failing) Read([]byte) (int, error)                           { return 0, f.err }
+func (f failing) Close() error                                       { return nil }
 
 func TestALineIsMadeFitToBeShown(t *testing.T) {
 	for in, want := range map[string]string{
@@ -179,7 +188,7 @@ func TestEveryPartOfARequestReachesTheEngine(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if string(got.Version) != "2" || got.RemoteContext != "" || got.SessionID != "session" || got.BuildID != "id" ||
+	if string(got.Version) != "2" || got.RemoteContext != "client-session" || got.SessionID != "session" || got.BuildID != "id" ||
 		got.Dockerfile != "build/Dockerfile" || !got.NoCache || !got.PullParent || got.Labels["l"] != "v" ||
 		*got.BuildArgs["BASE"] != "b" || *got.BuildArgs["EMPTY"] != "" || got.Tags[0] != "a:1" || got.Platform != "" {
 		t.Errorf("options are %s", text)

@@ -1,7 +1,6 @@
 package source
 
 import (
-	"archive/tar"
 	"bytes"
 	"context"
 	"crypto/sha256"
@@ -37,42 +36,6 @@ func (t *Tree) Hash(ctx context.Context, more ...[]byte) (string, error) {
 		return "", err
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil
-}
-
-// Tar streams the context as a tar archive; at no time more than a buffer of it is in
-// memory. Links stay links, modes are kept, owners are 0:0. An error while reading the
-// source ends the stream with that error. Closing the stream ends the reading.
-func (t *Tree) Tar(ctx context.Context) io.ReadCloser {
-	r, w := io.Pipe()
-	go func() {
-		tw := tar.NewWriter(w)
-		err := t.each(ctx, func(e entry, content io.Reader) error { return writeEntry(tw, e, content) })
-		if err == nil {
-			err = tw.Close()
-		}
-		w.CloseWithError(err) // nil: io.EOF
-	}()
-	return r
-}
-
-func writeEntry(tw *tar.Writer, e entry, content io.Reader) error {
-	h := &tar.Header{Name: e.path, Mode: int64(modeBits(e.mode)), ModTime: e.mtime.Truncate(1e9), Format: tar.FormatPAX}
-	switch e.mode.Type() {
-	case fs.ModeDir:
-		h.Typeflag, h.Name = tar.TypeDir, e.path+"/"
-	case fs.ModeSymlink:
-		h.Typeflag, h.Linkname = tar.TypeSymlink, e.link
-	default:
-		h.Typeflag, h.Size = tar.TypeReg, e.size
-	}
-	if err := tw.WriteHeader(h); err != nil {
-		return fmt.Errorf("send %s: %w", e.path, err)
-	}
-	if content == nil {
-		return nil
-	}
-	_, err := io.Copy(tw, content)
-	return err
 }
 
 // modeBits are the permission bits in the order of chmod(2).

@@ -1,7 +1,6 @@
 package source
 
 import (
-	"archive/tar"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/tonistiigi/fsutil/types"
 
 	"svckit/lib/fault"
 )
@@ -47,35 +48,43 @@ func fill(t testing.TB, dir string, files map[string]string) {
 	}
 }
 
-// unpack reads a tar stream into "type mode path[ → link][ = content]" lines.
-func unpack(t testing.TB, r io.Reader) []string {
+// sent lists what a build would get, each with kind, mode, target or content.
+func sent(t testing.TB, tree *Tree) []string {
 	t.Helper()
 	var lines []string
-	tr := tar.NewReader(r)
-	for {
-		h, err := tr.Next()
-		if errors.Is(err, io.EOF) {
-			return lines
+	must(t, tree.Files().Walk(t.Context(), "", func(path string, e fs.DirEntry, err error) error {
+		must(t, err)
+		info, err := e.Info()
+		must(t, err)
+		stat := info.Sys().(*types.Stat)
+		if stat.Uid != 0 || stat.Gid != 0 {
+			t.Errorf("%s is owned by %d:%d, want 0:0", path, stat.Uid, stat.Gid)
 		}
-		if err != nil {
-			t.Fatal(err)
+		line := fmt.Sprintf("%s %04o %s", kind(info.Mode()), modeBits(info.Mode()), path)
+		if stat.Linkname != "" {
+			line += " → " + stat.Linkname
 		}
-		if h.Uid != 0 || h.Gid != 0 || h.Uname != "" {
-			t.Errorf("%s is owned by %d:%d %q, want 0:0", h.Name, h.Uid, h.Gid, h.Uname)
-		}
-		line := fmt.Sprintf("%c %04o %s", h.Typeflag, h.Mode, h.Name)
-		if h.Linkname != "" {
-			line += " → " + h.Linkname
-		}
-		if h.Typeflag == tar.TypeReg {
-			text, err := io.ReadAll(tr)
-			if err != nil {
-				t.Fatal(err)
-			}
-			line += " = " + string(text)
+		if info.Mode().IsRegular() {
+			line += " = " + content(t, tree, path)
 		}
 		lines = append(lines, line)
-	}
+		return nil
+	}))
+	return lines
+}
+
+func kind(m fs.FileMode) string {
+	return map[fs.FileMode]string{0: "file", fs.ModeDir: "dir", fs.ModeSymlink: "link"}[m.Type()]
+}
+
+func content(t testing.TB, tree *Tree, path string) string {
+	t.Helper()
+	f, err := tree.Files().Open(path)
+	must(t, err)
+	defer f.Close()
+	text, err := io.ReadAll(f)
+	must(t, err)
+	return string(text)
 }
 
 func TestTheContextKeepsLinksModesAndOrder(t *testing.T) {
@@ -86,10 +95,10 @@ func TestTheContextKeepsLinksModesAndOrder(t *testing.T) {
 	must(t, os.Symlink("/nowhere/at/all", filepath.Join(dir, "dangling")))
 	tree, err := Scan(t.Context(), dir, "Dockerfile", nil)
 	must(t, err)
-	got := unpack(t, tree.Tar(t.Context()))
+	got := sent(t, tree)
 	want := []string{
-		"0 0644 Dockerfile = FROM scratch\n", "0 0644 a = 1", "0 2640 b = 2", "5 0755 bin/", "0 0755 bin/run = #!",
-		"2 0777 dangling → /nowhere/at/all", "5 0755 empty/", "2 0777 link → bin/run",
+		"file 0644 Dockerfile = FROM scratch\n", "file 0644 a = 1", "file 2640 b = 2", "dir 0755 bin", "file 0755 bin/run = #!",
+		"link 0777 dangling → /nowhere/at/all", "dir 0755 empty", "link 0777 link → bin/run",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("context:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
@@ -207,7 +216,7 @@ func TestAGeneratedDockerfileLeavesTheFolderAlone(t *testing.T) {
 	dir := folder(t, map[string]string{"a": "1", ".dockerignore": "*"})
 	tree, err := Scan(t.Context(), dir, "", []byte("FROM scratch\n"))
 	must(t, err)
-	if got := unpack(t, tree.Tar(t.Context())); !slices.Equal(got, []string{"0 0644 .svckit.Dockerfile = FROM scratch\n"}) {
+	if got := sent(t, tree); !slices.Equal(got, []string{"file 0644 .svckit.Dockerfile = FROM scratch\n"}) {
 		t.Errorf("sent %q", got)
 	}
 	if _, err := os.Lstat(filepath.Join(dir, GeneratedName)); !errors.Is(err, fs.ErrNotExist) {
@@ -234,8 +243,8 @@ func TestAFileThatChangesAfterItWasListedEndsTheStream(t *testing.T) {
 			must(t, err)
 			must(t, row.change(filepath.Join(dir, "data")))
 			const want = "read source: data changed while it was read"
-			if _, err := io.Copy(io.Discard, tree.Tar(t.Context())); err == nil || err.Error() != want {
-				t.Errorf("the stream ends with %v, want %q", err, want)
+			if err := reads(tree, "data"); err == nil || err.Error() != want {
+				t.Errorf("reading ends with %v, want %q", err, want)
 			}
 			if _, err := tree.Hash(t.Context()); err == nil || err.Error() != want {
 				t.Errorf("the hash ends with %v, want %q", err, want)
@@ -244,16 +253,39 @@ func TestAFileThatChangesAfterItWasListedEndsTheStream(t *testing.T) {
 	}
 }
 
-func TestClosingTheStreamEndsTheReader(t *testing.T) {
+// reads reads one file to its end.
+func reads(tree *Tree, path string) error {
+	f, err := tree.Files().Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = io.Copy(io.Discard, f)
+	return err
+}
+
+func TestClosingAFileEndsItsReader(t *testing.T) {
 	dir := folder(t, map[string]string{"Dockerfile": strings.Repeat("x", 1<<20)})
 	tree, err := Scan(t.Context(), dir, "Dockerfile", nil)
 	must(t, err)
-	r := tree.Tar(t.Context())
+	r, err := tree.Files().Open("Dockerfile")
+	must(t, err)
 	_, err = io.CopyN(io.Discard, r, 4096)
 	must(t, err)
 	must(t, r.Close())
 	if _, err := r.Read(make([]byte, 1)); !errors.Is(err, io.ErrClosedPipe) {
 		t.Errorf("read after close: %v", err)
+	}
+}
+
+func TestOnlyWhatWasListedCanBeRead(t *testing.T) {
+	dir := folder(t, map[string]string{"Dockerfile": "d", "log/x": "noise", ".dockerignore": "log\n"})
+	tree, err := Scan(t.Context(), dir, "Dockerfile", nil)
+	must(t, err)
+	for _, path := range []string{"log/x", "../etc/passwd", "/etc/passwd", "log", ""} {
+		if err := reads(tree, path); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%q: %v, want that it does not exist", path, err)
+		}
 	}
 }
 
