@@ -73,7 +73,9 @@ func (d *dev) react(ctx context.Context, changed []string) error {
 			return err
 		case more, ok := <-d.watcher.Batches():
 			cancel()
-			<-done
+			if err := <-done; err != nil {
+				d.s.Log.Debug("broken off", "error", err)
+			}
 			if !ok || ctx.Err() != nil {
 				return ctx.Err()
 			}
