@@ -100,6 +100,59 @@ func TestAGoProjectIsBuiltAgainOnChange(t *testing.T) {
 	d.nothingLeft(agent)
 }
 
+const plainServer = `
+import http.server, os
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200); self.end_headers(); self.wfile.write(b"one\n")
+http.server.ThreadingHTTPServer(("", int(os.environ["SVC_PORT"])), Handler).serve_forever()
+`
+
+func TestWithoutAMasterAChangeRestartsAndABrokenStartWaits(t *testing.T) {
+	d := newDeveloper(t, "python", lab.BaseImage)
+	d.edit("app.yaml", `command: [gunicorn, -c, gunicorn.conf.py, "app:application"]`, "command: [python3, -u, serve.py]")
+	d.edit("app.yaml", "master: gunicorn", "master: none")
+	if code := d.fails("--dry-run"); code != 0 || !strings.Contains(d.talk.String(), "its source is mounted: a change restarts it") {
+		t.Errorf("--dry-run: exit code %d, want 0 and what a change leads to", code)
+	}
+	d.nothingLeft("")
+
+	d.start()
+	at := d.says(0, "can't open file '/app/serve.py'")
+	at = d.says(at, "waiting for a change")
+	if left := d.containers(); len(left) != 0 {
+		t.Errorf("a start that failed left %+v", left)
+	}
+	write := func(text string) {
+		if err := os.WriteFile(filepath.Join(d.dir, "serve.py"), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(plainServer)
+	at = d.says(at, "found as ")
+	url, agent := d.first(`web: (http://127\.0\.0\.1:\d+)`), d.first(`in memory: (http://127\.0\.0\.1:\d+)`)
+	if got := d.get(url); got != "200 one\n" {
+		t.Errorf("got %q, want one", got)
+	}
+	write(strings.ReplaceAll(plainServer, "one", "two"))
+	at = d.says(at, "web: restarted in ")
+	if got := d.get(url); got != "200 two\n" {
+		t.Errorf("got %q, want two", got)
+	}
+
+	write("raise SystemExit(3)")
+	at = d.says(at, "web: it was restarted and is not well: ")
+	write(plainServer)
+	d.says(at, "web: up in ")
+	if got := d.get(url); got != "200 one\n" {
+		t.Errorf("after the fix: %q, want one", got)
+	}
+	if code := d.end(syscall.SIGINT); code != 0 {
+		t.Errorf("exit code %d, want 0", code)
+	}
+	d.nothingLeft(agent)
+}
+
 func TestWhatAKilledDevLeftIsTakenAwayByTheNext(t *testing.T) {
 	d := newDeveloper(t, "python", lab.BaseImage)
 	d.start()
