@@ -84,8 +84,15 @@ func TestTheDocumentedPolicyIsEnoughForUpAndItsDNS(t *testing.T) {
 	t.Setenv("CONSUL_HTTP_TOKEN_FILE", r.tokenFile("deploy", r.policy()))
 	r.allowDNS()
 	for _, args := range [][]string{
-		{"up", r.service(), "--release", "r1", "--promote"}, {"up", r.service(), "--release", "r2"}, {"rollback", r.service()},
-		{"restore"}, {"ps"}, {"config", r.service()}, {"releases", r.app}, {"audit", r.app}, {"down", r.service()},
+		{"up", r.service(), "--release", "r1", "--promote"},
+		{"up", r.service(), "--release", "r2"},
+		{"rollback", r.service()},
+		{"restore"},
+		{"ps"},
+		{"config", r.service()},
+		{"releases", r.app},
+		{"audit", r.app},
+		{"down", r.service()},
 	} {
 		got := r.must(args...)
 		if strings.Contains(got.stderr, "not allowed") || strings.Contains(got.stderr, "WARN") {
@@ -145,7 +152,7 @@ func TestALeftRegistrationOfAnotherAppDoesNotStopUp(t *testing.T) {
 	r.allowDNS()
 	r.consulPut("/v1/agent/service/register", map[string]any{
 		"ID": "foreign-web-node1-00000001", "Name": "foreign-web", "Address": "127.0.0.1", "Port": 1,
-		"Meta": map[string]string{"svckit": "1", "app": "foreign", "service": "web", "container": strings.Repeat("0", 64)},
+		"Meta":  map[string]string{"svckit": "1", "app": "foreign", "service": "web", "container": strings.Repeat("0", 64)},
 		"Check": map[string]string{"TCP": "127.0.0.1:1", "Interval": "1s", "Status": "critical"},
 	})
 	t.Setenv("CONSUL_HTTP_TOKEN", "")

@@ -73,9 +73,7 @@ func (d *dev) react(ctx context.Context, changed []string) error {
 			return err
 		case more, ok := <-d.watcher.Batches():
 			cancel()
-			if err := <-done; err != nil {
-				d.s.Log.Debug("broken off", "error", err)
-			}
+			d.s.Log.Debug("broken off", "outcome", <-done)
 			if !ok || ctx.Err() != nil {
 				return ctx.Err()
 			}

@@ -95,6 +95,7 @@ func checks() []check {
 		{"restart policy", checkRestart},
 		{"stop signal", checkStopSignal},
 		{"shell command", checkShell},
+		{"names", checkNames},
 		{"maintenance", checkMaintenance},
 		{"registry", checkRegistries},
 	}

@@ -17,6 +17,7 @@ import (
 	"svckit/lib/delivery"
 	"svckit/lib/fault"
 	"svckit/lib/fleet"
+	"svckit/lib/registry"
 	"svckit/lib/spec"
 	"svckit/lib/tool"
 )
@@ -191,37 +192,55 @@ func fileConfig(file string, s spec.Service) (spec.Layers, error) {
 	return l, nil
 }
 
-// pinned turns an image's name into one that does not move: its digest, else,
-// for an image that no registry knows, its ID.
+// pinned turns an image's name into one that does not move: repo@sha256:…, else,
+// for an image that was built here and never pushed, its ID.
+//
+// A tag that was pulled or pushed here is asked of its registry again, since it
+// may have moved; when the registry does not answer, what is here is used.
 func (d *deploy) pinned(ctx context.Context, ref string) (string, error) {
-	image, err := d.engine.Image(ctx, ref)
-	if errors.Is(err, fleet.ErrNotFound) && !d.s.DryRun {
-		p, done := d.s.Progress("pull " + ref)
-		err = d.engine.Pull(ctx, ref, p)
-		done()
-		if err == nil {
-			image, err = d.engine.Image(ctx, ref)
+	if _, digest, ok := strings.Cut(ref, "@"); ok {
+		// What svc-build prints of an image that it did not push names its ID.
+		if image, err := d.engine.Image(ctx, digest); err == nil && image.ID == digest {
+			return digest, nil
 		}
+		return ref, nil
 	}
+	image, err := d.engine.Image(ctx, ref)
+	here := err == nil
+	if err != nil && !errors.Is(err, fleet.ErrNotFound) {
+		return "", err
+	}
+	byID := strings.HasPrefix(image.ID, ref) || strings.HasPrefix(image.ID, "sha256:"+ref)
+	if here && (byID || len(image.Digests) == 0) {
+		return image.ID, nil
+	}
+	info, err := d.engine.Info(ctx)
 	if err != nil {
 		return "", err
 	}
-	if len(image.Digests) > 0 {
-		return image.Digests[0], nil
+	repo := repository(ref)
+	digest, err := registry.Digest(ctx, ref, registry.Insecure(ref, info.Insecure))
+	if err == nil {
+		return repo + "@" + digest, nil
 	}
-	return image.ID, nil
-}
-
-// remembered is what the containers of this node know of its agent, so that an
-// agent that is away makes none of them look different.
-func remembered(ctx context.Context, views apply.Views) (fleet.Agent, error) {
-	list, err := views.Instances(ctx, "", "")
-	for _, i := range list {
-		if name := i.Env["SVC_NODE"]; name != "" && i.Address != "" {
-			return fleet.Agent{Node: name, Address: i.Address}, err
+	for _, known := range image.Digests {
+		if strings.HasPrefix(known, repo+"@") {
+			d.s.Say("note: whether %s has moved is not known, the image of this node is used: %v", ref, err)
+			return known, nil
 		}
 	}
-	return fleet.Agent{Node: hostname(), Address: "127.0.0.1"}, err
+	if here {
+		return image.ID, nil
+	}
+	return "", err
+}
+
+// repository is an image's name without its tag.
+func repository(ref string) string {
+	if at := strings.LastIndex(ref, ":"); at > strings.LastIndex(ref, "/") {
+		return ref[:at]
+	}
+	return ref
 }
 
 func hostname() string {
@@ -230,4 +249,17 @@ func hostname() string {
 		return "localhost"
 	}
 	return name
+}
+
+// remembered is what the containers of this node know of its agent, so that an
+// agent that is away makes none of them look different.
+func remembered(ctx context.Context, views apply.Views) (fleet.Agent, error) {
+	list, err := views.Instances(ctx, "", "")
+	for _, i := range list {
+		own := i.Network == string(spec.Bridge) || i.Network == string(spec.Host) // of a macvlan the address is the container's
+		if name := i.Env["SVC_NODE"]; name != "" && i.Address != "" && own {
+			return fleet.Agent{Node: name, Address: i.Address}, err
+		}
+	}
+	return fleet.Agent{Node: hostname(), Address: "127.0.0.1"}, err
 }

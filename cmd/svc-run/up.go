@@ -28,7 +28,7 @@ func upCommand(w *world) *cli.Command {
 			&cli.BoolFlag{Name: "promote", Usage: "afterwards make the release the app's current one and mark it stable"},
 			&cli.BoolFlag{Name: "local", Usage: "take the spec from --file and the image from --image, and use nothing of Consul's KV"},
 			&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Value: "app.yaml", Usage: "with --local: the spec"},
-			&cli.StringFlag{Name: "image", Usage: "with --local: the image, `REF`"},
+			&cli.StringFlag{Name: "image", Usage: "with --local: the image, `REF`; a tag is resolved to its digest first"},
 			&cli.StringFlag{Name: "env-file", Usage: "with --local: config from `FILE` of KEY=VALUE lines (default: the last good config of this node)"},
 		),
 		BashComplete: serviceNames(w),

@@ -1,0 +1,102 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"svckit/lib/fault"
+	"svckit/lib/fleet"
+)
+
+func container(id byte, service, image string, state fleet.State) fleet.Instance {
+	return fleet.Instance{ID: strings.Repeat(string(id), 64), App: "shop", Service: service, Image: image, Release: image, State: state, Prefix: "svc"}
+}
+
+func knownAs(i fleet.Instance) fleet.Registration {
+	return fleet.Registration{Meta: map[string]string{fleet.MetaContainer: i.ID}}
+}
+
+func TestRestoreLooksAfterWhatDoesNotRunOrIsNotKnown(t *testing.T) {
+	runs, ended := container('a', "web", "r1", fleet.Running), container('b', "api", "r1", fleet.Exited)
+	fresh, foreign := container('c', "db", "r1", fleet.Created), container('d', "mail", "r1", fleet.Exited)
+	foreign.Prefix = "other"
+	all := []fleet.Instance{runs, ended, fresh, foreign}
+	rows := []struct {
+		name  string
+		known []fleet.Registration
+		asked bool
+		want  []string
+	}{
+		{"all that runs is known", []fleet.Registration{knownAs(runs)}, true, []string{"shop/api"}},
+		{"what runs is not known", nil, true, []string{"shop/api", "shop/web"}},
+		{"Consul was not asked", nil, false, []string{"shop/api"}},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			var got []string
+			for _, of := range lost(all, row.known, "svc", row.asked) {
+				got = append(got, of.String())
+			}
+			if !slices.Equal(got, row.want) {
+				t.Errorf("%q, want %q", got, row.want)
+			}
+		})
+	}
+}
+
+func TestRestoreTakesTheReleaseThatServed(t *testing.T) {
+	old, old2 := container('a', "web", "r1", fleet.Exited), container('b', "web", "r1", fleet.Exited)
+	cut := container('c', "web", "r2", fleet.Exited)
+	half := container('d', "web", "r3", fleet.Created)
+	rows := []struct {
+		name  string
+		list  []fleet.Instance // oldest first
+		known []fleet.Registration
+		image string
+		count int
+	}{
+		{"as many as there were", []fleet.Instance{old, old2}, []fleet.Registration{knownAs(old), knownAs(old2)}, "r1", 2},
+		{"a newer one was not let in yet", []fleet.Instance{old, cut}, []fleet.Registration{knownAs(old)}, "r1", 1},
+		{"nothing is registered: the newest", []fleet.Instance{old, cut}, nil, "r2", 1},
+		{"both are registered: the newest", []fleet.Instance{old, cut}, []fleet.Registration{knownAs(old), knownAs(cut)}, "r2", 1},
+		{"what never ran does not count", []fleet.Instance{old, half}, nil, "r1", 1},
+		{"nothing ever ran", []fleet.Instance{half}, nil, "", 0},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			if of, count := last(row.list, row.known); of.Image != row.image || count != row.count {
+				t.Errorf("%d of %q, want %d of %q", count, of.Image, row.count, row.image)
+			}
+		})
+	}
+}
+
+func TestTheEndOfRestoreSaysHowMuchWasRestored(t *testing.T) {
+	two := restored{Services: make([]restoration, 2)}
+	one := restored{Services: make([]restoration, 1)}
+	failure := fmt.Errorf("restore shop/web: %w", fault.New(fault.Unhealthy, "its check did not pass"))
+	offline := one
+	offline.Offline = "connection refused"
+	rows := []struct {
+		name     string
+		r        restored
+		failures []error
+		want     fault.Kind
+	}{
+		{"everything", two, nil, fault.OK},
+		{"nothing was lost", restored{}, nil, fault.OK},
+		{"one of two", two, []error{failure}, fault.Partial},
+		{"none of two", two, []error{failure, failure}, fault.Failed},
+		{"the only one keeps its kind", one, []error{failure}, fault.Unhealthy},
+		{"without Consul", offline, nil, fault.Partial},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			if got := fault.KindOf(row.r.verdict(row.failures)); got != row.want {
+				t.Errorf("%s, want %s", got, row.want)
+			}
+		})
+	}
+}
