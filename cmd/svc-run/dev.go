@@ -160,11 +160,13 @@ func (d *dev) run(ctx context.Context) (err error) {
 
 // ending is the error of a run that may have been ended by the user meanwhile.
 func (d *dev) ending(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
+	select {
+	case <-ctx.Done():
 		d.s.Log.Debug("ended while starting", "error", err)
-		return nil //nolint:nilerr // Ctrl-C is how dev ends, whatever it interrupts
+		return nil
+	default:
+		return err
 	}
-	return err
 }
 
 // choose makes the services that are to run, those of before kept.

@@ -105,18 +105,38 @@ func (d *dev) ownContainer(ctx context.Context, ref string, image fleet.Image) (
 	}
 	n, err := names{}, d.base.engine.Start(ctx, id)
 	if err == nil {
-		err = devagent.Ready(ctx, ports)
+		err = d.readyContainer(ctx, id, ports)
 	}
 	if err == nil {
 		n, err = d.join(ctx, ports)
 	}
 	if err != nil {
+		e := &fault.Error{Kind: fault.KindOf(err), Msg: "start consul from image " + ref, Err: err}
+		e.Detail, _ = d.base.engine.Tail(context.WithoutCancel(ctx), id, 10)
 		stop()
-		return names{}, fmt.Errorf("start consul from image %s: %w", ref, err)
+		return names{}, e
 	}
 	d.s.Say("consul: no agent answered, so one runs in memory, from image %s: http://%s", ref, ports.HTTPAddress())
 	n.stop = stop
 	return n, nil
+}
+
+// readyContainer waits until the agent takes writes, or its container has ended.
+func (d *dev) readyContainer(ctx context.Context, id string, ports devagent.Ports) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		for ctx.Err() == nil {
+			if i, err := d.base.engine.Instance(ctx, id); err == nil && i.State != fleet.Running {
+				cancel()
+			}
+			select {
+			case <-ctx.Done():
+			case <-time.After(200 * time.Millisecond):
+			}
+		}
+	}()
+	return devagent.Ready(ctx, ports)
 }
 
 // join opens the client of an agent of our own.

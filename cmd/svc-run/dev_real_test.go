@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"os"
@@ -15,7 +16,9 @@ import (
 
 	"svckit/lab"
 	"svckit/lib/dnsd"
+	"svckit/lib/docker"
 	"svckit/lib/fleet"
+	"svckit/lib/source"
 )
 
 func TestANewPythonProjectRunsReloadsAndLeavesNothing(t *testing.T) {
@@ -97,6 +100,59 @@ func TestAGoProjectIsBuiltAgainOnChange(t *testing.T) {
 	d.nothingLeft(agent)
 }
 
+const plainServer = `
+import http.server, os
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200); self.end_headers(); self.wfile.write(b"one\n")
+http.server.ThreadingHTTPServer(("", int(os.environ["SVC_PORT"])), Handler).serve_forever()
+`
+
+func TestWithoutAMasterAChangeRestartsAndABrokenStartWaits(t *testing.T) {
+	d := newDeveloper(t, "python", lab.BaseImage)
+	d.edit("app.yaml", `command: [gunicorn, -c, gunicorn.conf.py, "app:application"]`, "command: [python3, -u, serve.py]")
+	d.edit("app.yaml", "master: gunicorn", "master: none")
+	if code := d.fails("--dry-run"); code != 0 || !strings.Contains(d.talk.String(), "its source is mounted: a change restarts it") {
+		t.Errorf("--dry-run: exit code %d, want 0 and what a change leads to", code)
+	}
+	d.nothingLeft("")
+
+	d.start()
+	at := d.says(0, "can't open file '/app/serve.py'")
+	at = d.says(at, "waiting for a change")
+	if left := d.containers(); len(left) != 0 {
+		t.Errorf("a start that failed left %+v", left)
+	}
+	write := func(text string) {
+		if err := os.WriteFile(filepath.Join(d.dir, "serve.py"), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(plainServer)
+	at = d.says(at, "found as ")
+	url, agent := d.first(`web: (http://127\.0\.0\.1:\d+)`), d.first(`in memory: (http://127\.0\.0\.1:\d+)`)
+	if got := d.get(url); got != "200 one\n" {
+		t.Errorf("got %q, want one", got)
+	}
+	write(strings.ReplaceAll(plainServer, "one", "two"))
+	at = d.says(at, "web: restarted in ")
+	if got := d.get(url); got != "200 two\n" {
+		t.Errorf("got %q, want two", got)
+	}
+
+	write("raise SystemExit(3)")
+	at = d.says(at, "web: it was restarted and is not well: ")
+	write(plainServer)
+	d.says(at, "web: up in ")
+	if got := d.get(url); got != "200 one\n" {
+		t.Errorf("after the fix: %q, want one", got)
+	}
+	if code := d.end(syscall.SIGINT); code != 0 {
+		t.Errorf("exit code %d, want 0", code)
+	}
+	d.nothingLeft(agent)
+}
+
 func TestWhatAKilledDevLeftIsTakenAwayByTheNext(t *testing.T) {
 	d := newDeveloper(t, "python", lab.BaseImage)
 	d.start()
@@ -119,6 +175,16 @@ func TestWhatAKilledDevLeftIsTakenAwayByTheNext(t *testing.T) {
 		t.Errorf("exit code %d, want 0", code)
 	}
 	d.nothingLeft(agent)
+}
+
+// fails starts dev, waits for its end and returns the exit code.
+func (d *developer) fails(args ...string) int {
+	d.t.Helper()
+	d.start(args...)
+	_ = d.cmd.Wait()
+	code := d.cmd.ProcessState.ExitCode()
+	d.cmd = nil
+	return code
 }
 
 func TestMissingConfigIsListedAndLeavesNothing(t *testing.T) {
@@ -204,21 +270,7 @@ func TestWithoutAProgramTheAgentComesFromAnImageOrNotAtAll(t *testing.T) {
 	}
 	d.nothingLeft("")
 
-	const image = "hashicorp/consul:latest"
-	tar := exec.Command("/bin/tar", "-C", filepath.Dir(program), "-c", filepath.Base(program))
-	load := exec.Command("/usr/bin/docker", "-H", lab.DockerHost(t), "import", "-c", `ENTRYPOINT ["/`+filepath.Base(program)+`"]`, "-", image)
-	var err error
-	if load.Stdin, err = tar.StdoutPipe(); err != nil {
-		t.Fatal(err)
-	}
-	if err := tar.Start(); err != nil {
-		t.Fatal(err)
-	}
-	if out, err := load.CombinedOutput(); err != nil {
-		t.Fatalf("import consul: %v\n%s", err, out)
-	}
-	_ = tar.Wait()
-	t.Cleanup(func() { _ = exec.Command("/usr/bin/docker", "-H", lab.DockerHost(t), "rmi", image).Run() })
+	consulImage(t, d, program)
 	mark := len(d.talk.String())
 	d.start()
 	d.says(mark, "from image hashicorp/consul")
@@ -227,4 +279,30 @@ func TestWithoutAProgramTheAgentComesFromAnImageOrNotAtAll(t *testing.T) {
 		t.Errorf("exit code %d, want 0", code)
 	}
 	d.nothingLeft(d.first(`from image hashicorp/consul: (http://127\.0\.0\.1:\d+)`))
+}
+
+// consulImage gives the engine the image that a developer may have pulled.
+func consulImage(t *testing.T, d *developer, program string) {
+	t.Helper()
+	dir := t.TempDir()
+	if out, err := exec.Command("/bin/cp", program, filepath.Join(dir, "consul")).CombinedOutput(); err != nil {
+		t.Fatalf("copy consul: %v\n%s", err, out)
+	}
+	text := "FROM " + lab.BaseImage + "\nCOPY consul /bin/consul\nENTRYPOINT [\"/bin/consul\"]\n"
+	if err := os.WriteFile(filepath.Join(dir, "Dockerfile"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tree, err := source.Scan(t.Context(), dir, "Dockerfile", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = d.engine.Build(t.Context(), docker.BuildRequest{Context: tree.Tar(t.Context()), Dockerfile: "Dockerfile", Tags: []string{"hashicorp/consul:latest"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { // before the developer's engine is closed
+		if _, err := d.engine.Prune(context.Background(), "hashicorp/consul", nil, 0); err != nil {
+			t.Error(err)
+		}
+	})
 }

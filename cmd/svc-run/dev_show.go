@@ -70,18 +70,26 @@ func (d *dev) show(id string) {
 // complain tells of what failed and goes on. The output of containers was shown already.
 func (d *dev) complain(err error) {
 	d.s.Say("%v", err)
+	var detail []string
+	hint := ""
 	for at := err; at != nil; at = errors.Unwrap(at) {
 		f, ok := at.(*fault.Error) //nolint:errorlint // each link of the chain is looked at by itself
 		if !ok {
 			continue
 		}
-		for _, line := range f.Detail {
-			if !strings.HasPrefix(line, "  | ") && !strings.HasPrefix(line, "its last ") {
-				d.s.Say("  %s", line)
-			}
+		if len(detail) == 0 { // an outer error may repeat what an inner one has
+			detail = f.Detail
 		}
-		if f.Hint != "" {
-			d.s.Say("  hint: %s", f.Hint)
+		if hint == "" {
+			hint = f.Hint
 		}
+	}
+	for _, line := range detail {
+		if !strings.HasPrefix(line, "  | ") && !strings.HasPrefix(line, "its output ends with") {
+			d.s.Say("  %s", line)
+		}
+	}
+	if hint != "" {
+		d.s.Say("  hint: %s", hint)
 	}
 }

@@ -123,6 +123,18 @@ func TestTheAddressOfAContainerWithItsOwnAddressIsTheNetworks(t *testing.T) {
 	}
 }
 
+func TestTheOwnerOfAContainerIsAProcessOrNobody(t *testing.T) {
+	got := instanceOf(inspected(map[string]string{fleet.LabelOwner: `{"pid":7,"started":"12","boot":"b"}`}))
+	if got.Owner == nil || got.Owner.PID != 7 || got.Owner.Started != "12" || got.Owner.Boot != "b" || len(got.Bad) != 0 {
+		t.Errorf("owner %+v, bad %q", got.Owner, got.Bad)
+	}
+	for _, text := range []string{"{", `{"pid":0}`, `{"pid":7,"who":"` + strings.Repeat("x", 5000) + `"}`} {
+		if got := instanceOf(inspected(map[string]string{fleet.LabelOwner: text})); got.Owner != nil || len(got.Bad) != 1 {
+			t.Errorf("%.20s: owner %+v, bad %q, want none and one line", text, got.Owner, got.Bad)
+		}
+	}
+}
+
 func TestAnEmptyAnswerOfTheEngineIsNoPanic(t *testing.T) {
 	if got := instanceOf(container.InspectResponse{}); len(got.Bad) != 1 {
 		t.Errorf("bad = %q, want one line", got.Bad)
