@@ -296,7 +296,7 @@ func consulImage(t *testing.T, d *developer, program string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = d.engine.Build(t.Context(), docker.BuildRequest{Context: tree.Tar(t.Context()), Dockerfile: "Dockerfile", Tags: []string{"hashicorp/consul:latest"}})
+	_, err = d.engine.Build(t.Context(), docker.BuildRequest{Context: tree.Files(), Dockerfile: "Dockerfile", Tags: []string{"hashicorp/consul:latest"}})
 	if err != nil {
 		t.Fatal(err)
 	}
