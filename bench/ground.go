@@ -120,7 +120,7 @@ services:
   web:
     command: [python3, -m, http.server, "8000"]
     port: 8000
-    check: {tcp: true, interval: 1s, min_healthy: 0s}
+    check: {http: /, interval: 1s, min_healthy: 0s}
     stop: {timeout: 1s, drain: 0s}
 `
 

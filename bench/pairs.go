@@ -9,12 +9,12 @@ import (
 
 func (g *ground) up(int) error { return g.run("ours", "svc-run", "up", "bench/web", "--quiet") }
 
-// dockerRun starts the same image with the same limits and registers it, as a script would.
+// dockerRun starts the same image, waits until it answers, and registers it, as a script would.
 func (g *ground) dockerRun(int) error {
 	script := `set -e
 docker run -d --name bench-theirs --init --restart always --label svckit.bench=1 -p 127.0.0.1:29999:8000 "$IMAGE" python3 -m http.server 8000
-until (exec 3<>/dev/tcp/127.0.0.1/29999) 2>/dev/null; do sleep 0.02; done
-curl -fsS -X PUT --data '{"ID":"theirs","Name":"theirs","Address":"127.0.0.1","Port":29999,"Check":{"TCP":"127.0.0.1:29999","Interval":"1s","Status":"passing"}}' ` + consul + `/v1/agent/service/register`
+until curl -fs -o /dev/null http://127.0.0.1:29999/; do sleep 0.05; done
+curl -fsS -X PUT --data '{"ID":"theirs","Name":"theirs","Address":"127.0.0.1","Port":29999,"Check":{"HTTP":"http://127.0.0.1:29999/","Interval":"1s","Status":"passing"}}' ` + consul + `/v1/agent/service/register`
 	return g.run("theirs", "env", "IMAGE="+registry+"/ours", "bash", "-c", strings.Replace(script, `"$IMAGE"`, `$(docker images -q "$IMAGE" | head -1)`, 1))
 }
 

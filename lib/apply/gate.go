@@ -26,6 +26,7 @@ func (w *Walker) gate(ctx context.Context, s rollout.Step) error {
 	g := rollout.Gate{MinHealthy: check.MinHealthy, Deadline: time.Now().Add(check.Deadline)}
 	p, done := w.progress(s)
 	defer done()
+	began := time.Now()
 	for {
 		look, output, err := w.look(ctx, s.Target)
 		if err != nil {
@@ -41,7 +42,8 @@ func (w *Walker) gate(ctx context.Context, s rollout.Step) error {
 			return w.evidence(ctx, look, output, reason)
 		case rollout.Waiting:
 		}
-		if err := sleep(ctx, every); err != nil {
+		// Close looks at first: most containers are well, or have ended, soon after their start.
+		if err := sleep(ctx, min(max(time.Since(began)/10, fastestLook), every)); err != nil {
 			return err
 		}
 	}
