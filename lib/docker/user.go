@@ -19,9 +19,22 @@ import (
 // maxUsers bounds /etc/passwd and /etc/group of an image.
 const maxUsers = 1 << 20
 
-// User is who the container's program runs as, in the container's own numbers. A
-// name is looked up in the container's /etc/passwd, also before it ever ran.
+// User is who the container's program runs as, in the numbers of the node, so that
+// files can be given to it. A name is looked up in the container's /etc/passwd, also
+// before it ever ran.
 func (e *Engine) User(ctx context.Context, id string) (uid, gid int, err error) {
+	if uid, gid, err = e.user(ctx, id); err != nil {
+		return 0, 0, err
+	}
+	info, err := e.Info(ctx)
+	if err != nil {
+		return 0, 0, err
+	}
+	return HostID(info, uid, gid)
+}
+
+// user is User in the container's own numbers.
+func (e *Engine) user(ctx context.Context, id string) (uid, gid int, err error) {
 	raw, err := e.api.ContainerInspect(ctx, id)
 	if err != nil {
 		return 0, 0, e.wrap(err, "inspect container %s", short(id))
