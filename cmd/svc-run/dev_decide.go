@@ -76,14 +76,14 @@ func named(paths []string) string {
 // mountAt is where a container sees the source instead of the copy in its image,
 // or "" and why it is the copy.
 //
-// Runtimes python and ruby install what they need outside of their WORKDIR, so a
-// mount hides nothing. In runtime node's WORKDIR lies node_modules; go and
-// static have no source in the image; what an own Dockerfile puts where is not known.
+// Runtime python installs what it needs outside of its WORKDIR, so a mount hides
+// nothing. In node's lies node_modules, in ruby's the Gemfile.lock of the build; go
+// and static have no source in the image; what an own Dockerfile puts where is not known.
 func mountAt(app spec.App, s spec.Service, image fleet.Image) (target, why string) {
 	switch {
 	case s.Code.Mount != "":
 		return s.Code.Mount, ""
-	case app.Build.Runtime == spec.Python || app.Build.Runtime == spec.Ruby:
+	case app.Build.Runtime == spec.Python:
 		if path.IsAbs(image.WorkDir) && path.Clean(image.WorkDir) != "/" {
 			return path.Clean(image.WorkDir), ""
 		}

@@ -54,7 +54,7 @@ func TestWhereTheSourceIsMounted(t *testing.T) {
 		want    string
 	}{
 		{"python: packages lie elsewhere", spec.Python, "", "/app", "/app"},
-		{"ruby: gems lie elsewhere", spec.Ruby, "", "/srv/app/", "/srv/app"},
+		{"ruby: the image has a Gemfile.lock beside the code", spec.Ruby, "", "/srv/app/", ""},
 		{"the spec's own place", "", "/srv/code", "/app", "/srv/code"},
 		{"an own Dockerfile that says nothing", "", "", "/app", ""},
 		{"node: node_modules would be hidden", spec.Node, "", "/app", ""},
