@@ -93,7 +93,7 @@ func checkRunDir(f facts) []finding {
 	case !p.gone && !p.mode.IsDir():
 		return []finding{is(bad, "remove it, or set SVC_RUN_DIR", "%s is no folder", p.path)}
 	case !p.tmpfs:
-		return []finding{is(bad, "put SVC_RUN_DIR on a tmpfs, e.g. below /run", "%s is not on a tmpfs: secrets are written to a disk", p.path)}
+		return []finding{is(warn, "put SVC_RUN_DIR on a tmpfs, e.g. below /run, or call svc-run as root", "%s is not on a tmpfs: svc-run mounts one there when it is first needed, and refuses when it may not", p.path)}
 	case p.gone:
 		return ok("%s is made when it is first needed, on a tmpfs", p.path)
 	}

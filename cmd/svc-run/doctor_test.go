@@ -111,7 +111,7 @@ func TestTheDoctorFindsEachTrouble(t *testing.T) {
 			f.listening = slices.Compact(slices.Sorted(slices.Values(f.listening)))
 		}), "ports in use", bad, "1 of the 11 ports", "widen SVC_PORTS"},
 		{"listeners not told", on(func(f *facts) { f.listening = nil }), "ports in use", unsure, "cannot be read", ""},
-		{"run folder on a disk", path("run folder", func(p *pathFact) { p.tmpfs = false }), "run folder", bad, "not on a tmpfs", "tmpfs"},
+		{"run folder on a disk", path("run folder", func(p *pathFact) { p.tmpfs = false }), "run folder", warn, "not on a tmpfs", "tmpfs"},
 		{"run folder is a file", path("run folder", func(p *pathFact) { p.mode = 0o644 }), "run folder", bad, "no folder", "SVC_RUN_DIR"},
 		{"run folder not to be seen", path("run folder", func(p *pathFact) { p.err = errors.New("permission denied") }), "run folder", unsure, "permission denied", ""},
 		{"state folder on a tmpfs", path("state folder", func(p *pathFact) { p.tmpfs = true }), "state folder", warn, "gone after a reboot", "SVC_STATE_DIR"},

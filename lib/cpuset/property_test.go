@@ -100,7 +100,7 @@ func (n *node) remap(t *rapid.T) {
 
 func (n *node) release(t *rapid.T) {
 	if len(n.books) == 0 {
-		t.Skip("nothing to release")
+		return
 	}
 	i := rapid.IntRange(0, len(n.books)-1).Draw(t, "which")
 	n.books = slices.Delete(n.books, i, i+1)
