@@ -10,10 +10,11 @@ import (
 
 	"svckit/lib/fault"
 	"svckit/lib/fleet"
+	"svckit/lib/here"
 	"svckit/lib/tool"
 )
 
-func auditCommand(w *world) *cli.Command {
+func auditCommand(w *here.Node) *cli.Command {
 	return &cli.Command{
 		Name: "audit", Usage: "show who changed what, oldest first", ArgsUsage: "[APP]",
 		Description: `The journal in Consul keeps the last 200 records of each app.
@@ -33,7 +34,7 @@ func auditCommand(w *world) *cli.Command {
 			}
 			var since time.Time
 			if d := c.Duration("since"); d > 0 {
-				since = w.now().Add(-d)
+				since = w.Now().Add(-d)
 			}
 			client, err := w.Consul(s)
 			if err != nil {

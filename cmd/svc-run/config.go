@@ -13,11 +13,12 @@ import (
 	"svckit/lib/apply"
 	"svckit/lib/fault"
 	"svckit/lib/fleet"
+	"svckit/lib/here"
 	"svckit/lib/spec"
 	"svckit/lib/tool"
 )
 
-func configCommand(w *world) *cli.Command {
+func configCommand(w *here.Node) *cli.Command {
 	return &cli.Command{
 		Name: "config", Usage: "show the config of a service, and where each key comes from", ArgsUsage: "[APP/SERVICE]",
 		Description: `Config is read from Consul as "up" would read it: the service's keys over the
@@ -34,11 +35,11 @@ folder when it is of this app, else the current release's, else the newest one's
 			if c.Bool("spec") && c.Bool("env") {
 				return fault.New(fault.Usage, "--spec and --env exclude each other")
 			}
-			t, local, err := w.target(c.Args().First())
+			t, local, err := w.Target(c.Args().First())
 			if err != nil {
 				return err
 			}
-			found, err := w.specOf(ctx, s, t, local, c.String("release"))
+			found, err := specOf(ctx, w, s, t, local, c.String("release"))
 			if err != nil {
 				return err
 			}
@@ -46,7 +47,7 @@ folder when it is of this app, else the current release's, else the newest one's
 				text := string(found.app.Marshal())
 				return s.Result(specResult{t.App, found.from, text}, func(w io.Writer) { fmt.Fprint(w, text) })
 			}
-			return w.config(ctx, s, t, found, c.Bool("env"))
+			return config(ctx, w, s, t, found, c.Bool("env"))
 		}),
 	}
 }
@@ -64,12 +65,12 @@ type foundSpec struct {
 }
 
 // specOf finds the spec that config speaks of.
-func (w *world) specOf(ctx context.Context, s *tool.Session, t target, local *spec.App, release string) (foundSpec, error) {
+func specOf(ctx context.Context, w *here.Node, s *tool.Session, t here.Target, local *spec.App, release string) (foundSpec, error) {
 	if local == nil && release == "" {
-		local, _ = w.local() // a broken one of this folder may be of another app
+		local, _ = w.Spec() // a broken one of this folder may be of another app
 	}
 	if release == "" && local != nil && local.Name == t.App {
-		return foundSpec{*local, specFile}, nil
+		return foundSpec{*local, here.SpecFile}, nil
 	}
 	client, err := w.Consul(s)
 	if err != nil {
@@ -84,7 +85,7 @@ func (w *world) specOf(ctx context.Context, s *tool.Session, t target, local *sp
 }
 
 // pickRelease returns the named release, else what "up" would run.
-func pickRelease(ctx context.Context, book apply.Book, t target, name string) (fleet.Release, error) {
+func pickRelease(ctx context.Context, book apply.Book, t here.Target, name string) (fleet.Release, error) {
 	if name == "" && t.Service == "" {
 		current, err := book.Current(ctx, t.App)
 		if err != nil {
@@ -112,8 +113,8 @@ type layerReader interface {
 	Layers(ctx context.Context, app, service string) (spec.Layers, error)
 }
 
-func (w *world) config(ctx context.Context, s *tool.Session, t target, found foundSpec, env bool) error {
-	t, err := one(t, &found.app)
+func config(ctx context.Context, w *here.Node, s *tool.Session, t here.Target, found foundSpec, env bool) error {
+	t, err := here.One(t, &found.app)
 	if err != nil {
 		return err
 	}
@@ -128,7 +129,7 @@ func (w *world) config(ctx context.Context, s *tool.Session, t target, found fou
 	return showConfig(ctx, s, client, t, service, found.from, env)
 }
 
-func showConfig(ctx context.Context, s *tool.Session, c layerReader, t target, service spec.Service, from string, env bool) error {
+func showConfig(ctx context.Context, s *tool.Session, c layerReader, t here.Target, service spec.Service, from string, env bool) error {
 	layers, err := c.Layers(ctx, t.App, t.Service)
 	if err != nil {
 		return err
@@ -168,7 +169,7 @@ type configKey struct {
 	Required bool   `json:"required"`
 }
 
-func configList(t target, from string, service spec.Service, l spec.Layers, v spec.Values, problems []spec.Problem) configResult {
+func configList(t here.Target, from string, service spec.Service, l spec.Layers, v spec.Values, problems []spec.Problem) configResult {
 	out := configResult{
 		App: t.App, Service: t.Service, From: from, Env: map[string]configKey{}, Secrets: map[string]int{},
 		Skipped: append([]string{}, l.Skipped...), Problems: []string{},

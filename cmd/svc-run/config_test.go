@@ -8,6 +8,7 @@ import (
 
 	"svckit/lib/fault"
 	"svckit/lib/fleet"
+	"svckit/lib/here"
 	"svckit/lib/spec"
 	"svckit/lib/tool"
 )
@@ -30,13 +31,13 @@ func (f fakeLayers) Layers(context.Context, string, string) (spec.Layers, error)
 
 func showing(t *testing.T, l spec.Layers, env bool, words ...string) (int, string, string) {
 	t.Helper()
-	app, problems := spec.Decode(specFile, []byte(configSpec))
+	app, problems := spec.Decode(here.SpecFile, []byte(configSpec))
 	if len(problems) > 0 {
 		t.Fatal(problems)
 	}
 	web, _ := app.Service("web")
 	return call(t, func(ctx context.Context, s *tool.Session) error {
-		return showConfig(ctx, s, fakeLayers(l), target{"shop", "web"}, web, specFile, env)
+		return showConfig(ctx, s, fakeLayers(l), here.Target{App: "shop", Service: "web"}, web, here.SpecFile, env)
 	}, words...)
 }
 
@@ -144,17 +145,17 @@ func TestTheSpecIsThatOfTheCurrentReleaseElseTheNewest(t *testing.T) {
 	tests := []struct {
 		name string
 		have fakeReleases
-		t    target
+		t    here.Target
 		arg  string
 		want string
 		kind fault.Kind
 	}{
-		{"named", fakeReleases{list: two}, target{"shop", "web"}, "r0", "r0", fault.OK},
-		{"current of the service", fakeReleases{two, map[string]fleet.Pointer{"web": {Release: "r1"}, "api": {Release: "r2"}}}, target{"shop", "web"}, "", "r1", fault.OK},
-		{"current of all services", fakeReleases{two, map[string]fleet.Pointer{"web": {Release: "r1"}, "api": {Release: "r1"}}}, target{"shop", ""}, "", "r1", fault.OK},
-		{"services that differ: the newest", fakeReleases{two, map[string]fleet.Pointer{"web": {Release: "r1"}, "api": {Release: "r0"}}}, target{"shop", ""}, "", "r2", fault.OK},
-		{"no pointer: the newest", fakeReleases{list: two}, target{"shop", "web"}, "", "r2", fault.OK},
-		{"none", fakeReleases{}, target{"shop", "web"}, "", "", fault.NotFound},
+		{"named", fakeReleases{list: two}, here.Target{App: "shop", Service: "web"}, "r0", "r0", fault.OK},
+		{"current of the service", fakeReleases{two, map[string]fleet.Pointer{"web": {Release: "r1"}, "api": {Release: "r2"}}}, here.Target{App: "shop", Service: "web"}, "", "r1", fault.OK},
+		{"current of all services", fakeReleases{two, map[string]fleet.Pointer{"web": {Release: "r1"}, "api": {Release: "r1"}}}, here.Target{App: "shop", Service: ""}, "", "r1", fault.OK},
+		{"services that differ: the newest", fakeReleases{two, map[string]fleet.Pointer{"web": {Release: "r1"}, "api": {Release: "r0"}}}, here.Target{App: "shop", Service: ""}, "", "r2", fault.OK},
+		{"no pointer: the newest", fakeReleases{list: two}, here.Target{App: "shop", Service: "web"}, "", "r2", fault.OK},
+		{"none", fakeReleases{}, here.Target{App: "shop", Service: "web"}, "", "", fault.NotFound},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"svckit/lib/fault"
+	"svckit/lib/here"
+	"svckit/lib/rollout"
 )
 
 const deliverySpec = `
@@ -84,8 +86,8 @@ func TestConfigReachesTheContainerUnchanged(t *testing.T) {
 
 	// A changed value of a file replaces (master none); a changed variable is named.
 	r.kv("apps/"+r.app+"/config/EXTRA", "three")
-	plan := decode[outcome](t, r.must("up", r.service(), "--dry-run", "--json").stdout)
-	if !slices.ContainsFunc(plan.Steps, func(s planStep) bool { return slices.Contains(s.Fields, "env.EXTRA") }) {
+	plan := decode[here.Outcome](t, r.must("up", r.service(), "--dry-run", "--json").stdout)
+	if !slices.ContainsFunc(plan.Steps, func(s rollout.Step) bool { return slices.Contains(s.Fields, "env.EXTRA") }) {
 		t.Errorf("the plan does not name env.EXTRA: %+v", plan.Steps)
 	}
 	r.kv("apps/"+r.app+"/secrets/TLS_KEY", "third secret value")
@@ -109,7 +111,7 @@ func TestRollbackGoesToTheLastStableRelease(t *testing.T) {
 	if first == second {
 		t.Fatal("the second build of r1 is the same image")
 	}
-	got := decode[outcome](t, r.must("rollback", r.service(), "--json").stdout)
+	got := decode[here.Outcome](t, r.must("rollback", r.service(), "--json").stdout)
 	if got.Image != first || got.Release != "r1" {
 		t.Errorf("went back to %s %s, want r1 %s", got.Release, got.Image, first)
 	}
@@ -117,8 +119,8 @@ func TestRollbackGoesToTheLastStableRelease(t *testing.T) {
 		t.Errorf("answers %q", got)
 	}
 	// up of the tag that was pushed again shows the other digest.
-	plan := decode[outcome](t, r.must("up", r.service(), "--release", "r1", "--dry-run", "--json").stdout)
-	i := slices.IndexFunc(plan.Steps, func(s planStep) bool { return s.Action == "create" })
+	plan := decode[here.Outcome](t, r.must("up", r.service(), "--release", "r1", "--dry-run", "--json").stdout)
+	i := slices.IndexFunc(plan.Steps, func(s rollout.Step) bool { return s.Action == "create" })
 	if i < 0 || len(plan.Steps[i].Fields) == 0 || !strings.HasPrefix(plan.Steps[i].Fields[0], "image (") {
 		t.Errorf("the plan does not show the change of the image: %+v", plan.Steps)
 	}
@@ -150,18 +152,18 @@ func TestLocalModeNeedsNothingOfKV(t *testing.T) {
 	env := t.TempDir() + "/env"
 	writeFile(t, env, "GREETING=\"hello there\"\n")
 	args := []string{"up", "--local", "-f", file, "--image", image, "--env-file", env, "web", "--json"}
-	if got := decode[outcome](t, r.must(args...).stdout); !got.Changed {
+	if got := decode[here.Outcome](t, r.must(args...).stdout); !got.Changed {
 		t.Errorf("%+v", got)
 	}
 	if got := r.get("/env?GREETING"); got != "hello there" {
 		t.Errorf("GREETING is %q", got)
 	}
-	if got := decode[outcome](t, r.must(args...).stdout); got.Changed {
+	if got := decode[here.Outcome](t, r.must(args...).stdout); got.Changed {
 		t.Errorf("a second up: %+v", got)
 	}
 	// Without any agent the service still runs.
 	t.Setenv("CONSUL_HTTP_ADDR", "http://127.0.0.1:1")
-	if got := decode[outcome](t, r.must(args...).stdout); got.Changed || len(got.Instances) != 1 {
+	if got := decode[here.Outcome](t, r.must(args...).stdout); got.Changed || len(got.Instances) != 1 {
 		t.Errorf("without an agent: %+v", got)
 	}
 }

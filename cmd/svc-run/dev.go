@@ -14,6 +14,7 @@ import (
 	"svckit/lib/apply"
 	"svckit/lib/fault"
 	"svckit/lib/fleet"
+	"svckit/lib/here"
 	"svckit/lib/node"
 	"svckit/lib/source"
 	"svckit/lib/spec"
@@ -21,7 +22,7 @@ import (
 	"svckit/lib/watch"
 )
 
-func devCommand(w *world) *cli.Command {
+func devCommand(w *here.Node) *cli.Command {
 	return &cli.Command{
 		Name: "dev", Usage: "run the app of this folder for yourself: build, start, reload on change, until Ctrl-C", ArgsUsage: "[SERVICE]",
 		Description: `Builds the image when the folder changed, starts the service (without SERVICE: all of the app but cron),
@@ -36,7 +37,7 @@ dev.env (KEY=VALUE lines, secrets too), which belongs into .gitignore and .docke
 Ctrl-C takes containers, registrations and the agent away. One image per app stays: the next start is quick.`,
 		Flags: []cli.Flag{
 			tool.DryRun(),
-			&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Value: specFile, Usage: "the spec `FILE`; its folder is the source"},
+			&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Value: here.SpecFile, Usage: "the spec `FILE`; its folder is the source"},
 			&cli.StringFlag{Name: "env-file", Usage: "config over Consul's, KEY=VALUE lines in `FILE` (default: dev.env beside the spec, if there is one)"},
 			&cli.IntFlag{Name: "port", Usage: "serve at http://127.0.0.1:`PORT` (default: the service's own, or one of the next that is free)"},
 			&cli.StringFlag{Name: "consul", Usage: "start the agent with the program at `PATH`", EnvVars: []string{"SVC_CONSUL"}},
@@ -60,7 +61,7 @@ Ctrl-C takes containers, registrations and the agent away. One image per app sta
 
 // dev is one call of dev.
 type dev struct {
-	w *world
+	w *here.Node
 	s *tool.Session
 
 	file, envFile string // absolute
@@ -71,7 +72,7 @@ type dev struct {
 	buildArgs     map[string]string
 	secrets       []source.Secret
 
-	base      *deploy // engine and site; each service has a copy
+	base      *here.Deploy // engine and site; each service has a copy
 	owner     fleet.Holder
 	ownerText string
 	alive     func(fleet.Holder) bool
@@ -85,7 +86,7 @@ type dev struct {
 	watcher   *watch.Watcher
 }
 
-func newDev(w *world, s *tool.Session, c *cli.Context) (*dev, error) {
+func newDev(w *here.Node, s *tool.Session, c *cli.Context) (*dev, error) {
 	if s.JSON && !s.DryRun {
 		return nil, fault.WithHint(fault.New(fault.Usage, "dev shows the output of programs, there is no --json for it"), "--dry-run has one")
 	}
@@ -97,7 +98,7 @@ func newDev(w *world, s *tool.Session, c *cli.Context) (*dev, error) {
 		return nil, fault.New(fault.Usage, "--port %d: expected 1 to 65535", d.port)
 	}
 	var err error
-	if d.file, err = filepath.Abs(filepath.Join(w.folder, c.String("file"))); err != nil {
+	if d.file, err = filepath.Abs(filepath.Join(w.Folder, c.String("file"))); err != nil {
 		return nil, err
 	}
 	d.envFile, d.envGiven = filepath.Join(filepath.Dir(d.file), devEnv), c.IsSet("env-file")
@@ -131,22 +132,22 @@ func (d *dev) run(ctx context.Context) (err error) {
 	if d.owner, d.ownerText, err = owner(d.w, d.s); err != nil {
 		return err
 	}
-	if d.base, err = openEngine(ctx, d.w, d.s, target{App: d.app}); err != nil {
+	if d.base, err = here.OpenEngine(ctx, d.w, d.s, here.Target{App: d.app}); err != nil {
 		return err
 	}
-	defer d.base.engine.Close()
-	if err := d.sweep(ctx, d.base.engine); err != nil {
+	defer d.base.Engine.Close()
+	if err := d.sweep(ctx, d.base.Engine); err != nil {
 		return err
 	}
 	if d.names, err = d.openNames(ctx); err != nil {
 		return d.ending(ctx, err)
 	}
 	defer d.names.stop()
-	d.base.agent = d.names.agent
-	if err := d.base.settle(ctx); err != nil {
+	d.base.Agent = d.names.agent
+	if err := d.base.Settle(ctx); err != nil {
 		return err
 	}
-	d.base.site.Trusted = true
+	d.base.Site.Trusted = true
 	if d.watcher, err = watch.Open(d.now.dir, d.watching()); err != nil {
 		return err
 	}
@@ -215,27 +216,27 @@ func (d *dev) watching() watch.Options {
 }
 
 // deployOf is the deploy of one service, with containers that belong to this process.
-func (d *dev) deployOf(key string) deploy {
+func (d *dev) deployOf(key string) here.Deploy {
 	one := *d.base
-	one.service = key
-	one.world.Containers = d.containers()
-	one.world.Views = ownViews{views: d.base.engine, app: d.app, owner: d.owner}
-	one.world.Registrar = apply.Registrar(alone{})
+	one.Service = key
+	one.World.Containers = d.containers()
+	one.World.Views = ownViews{views: d.base.Engine, app: d.app, owner: d.owner}
+	one.World.Registrar = apply.Registrar(here.Alone{})
 	if d.names.client != nil {
-		one.world.Registrar = agentOnly{d.names.client}
+		one.World.Registrar = here.AgentOnly{Client: d.names.client}
 	}
 	if d.names.shared {
-		one.consul = d.names.client // its lock keeps `up` away
-		one.world.Registrar = d.names.client
+		one.Consul = d.names.client // its lock keeps `up` away
+		one.World.Registrar = d.names.client
 	}
-	if server := one.dnsServer(); server != "" && d.names.client != nil {
-		one.world.Resolve = resolver(server)
+	if d.names.client != nil {
+		one.World.Resolve = one.Resolver()
 	}
 	return one
 }
 
 func (d *dev) containers() ownContainers {
-	return ownContainers{engine: d.base.engine, owner: d.ownerText, started: d.show, read: d.shows.wait}
+	return ownContainers{engine: d.base.Engine, owner: d.ownerText, started: d.show, read: d.shows.wait}
 }
 
 // hasEnv reports whether there is a file of config for this machine.

@@ -50,7 +50,7 @@ func (d *dev) openNames(ctx context.Context) (names, error) {
 		return d.ownProgram(ctx, program)
 	}
 	for _, ref := range consulImages() {
-		image, err := d.base.engine.Image(ctx, ref)
+		image, err := d.base.Engine.Image(ctx, ref)
 		if errors.Is(err, fleet.ErrNotFound) {
 			continue
 		}
@@ -86,11 +86,11 @@ func (d *dev) ownContainer(ctx context.Context, ref string, image fleet.Image) (
 		return names{}, err
 	}
 	id, err := d.containers().Create(ctx, fleet.Container{
-		Name: fmt.Sprintf("svckit-consul-%06x", d.base.world.Random()&0xffffff), Image: image.ID, Command: ports.Args(),
+		Name: fmt.Sprintf("svckit-consul-%06x", d.base.World.Random()&0xffffff), Image: image.ID, Command: ports.Args(),
 		Network: "host", StopSignal: "SIGKILL", StopWait: time.Second,
 		Labels: map[string]string{
 			fleet.LabelKind: "service", fleet.LabelApp: "svckit", fleet.LabelService: "consul", fleet.LabelRelease: devRelease,
-			fleet.LabelImage: image.ID, fleet.LabelPrefix: d.base.settings.Prefix,
+			fleet.LabelImage: image.ID, fleet.LabelPrefix: d.base.Settings.Prefix,
 		},
 	})
 	if err != nil {
@@ -99,11 +99,11 @@ func (d *dev) ownContainer(ctx context.Context, ref string, image fleet.Image) (
 	stop := func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), devEnd)
 		defer cancel()
-		if err := d.base.engine.Remove(ctx, id); err != nil {
+		if err := d.base.Engine.Remove(ctx, id); err != nil {
 			d.s.Say("consul: %v", err)
 		}
 	}
-	n, err := names{}, d.base.engine.Start(ctx, id)
+	n, err := names{}, d.base.Engine.Start(ctx, id)
 	if err == nil {
 		err = d.readyContainer(ctx, id, ports)
 	}
@@ -112,7 +112,7 @@ func (d *dev) ownContainer(ctx context.Context, ref string, image fleet.Image) (
 	}
 	if err != nil {
 		e := &fault.Error{Kind: fault.KindOf(err), Msg: "start consul from image " + ref, Err: err}
-		e.Detail, _ = d.base.engine.Tail(context.WithoutCancel(ctx), id, 10)
+		e.Detail, _ = d.base.Engine.Tail(context.WithoutCancel(ctx), id, 10)
 		stop()
 		return names{}, e
 	}
@@ -127,7 +127,7 @@ func (d *dev) readyContainer(ctx context.Context, id string, ports devagent.Port
 	defer cancel()
 	go func() {
 		for ctx.Err() == nil {
-			if i, err := d.base.engine.Instance(ctx, id); err == nil && i.State != fleet.Running {
+			if i, err := d.base.Engine.Instance(ctx, id); err == nil && i.State != fleet.Running {
 				cancel()
 			}
 			select {
@@ -141,7 +141,7 @@ func (d *dev) readyContainer(ctx context.Context, id string, ports devagent.Port
 
 // join opens the client of an agent of our own.
 func (d *dev) join(ctx context.Context, p devagent.Ports) (names, error) {
-	client, err := consul.OpenAt(p.HTTPAddress(), d.base.settings.Prefix, d.s.Log)
+	client, err := consul.OpenAt(p.HTTPAddress(), d.base.Settings.Prefix, d.s.Log)
 	if err != nil {
 		return names{}, err
 	}

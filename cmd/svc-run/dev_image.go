@@ -53,11 +53,11 @@ func (d *dev) read(ctx context.Context) (content, error) {
 
 // image returns the image of the content, building it when this engine does not have it.
 func (d *dev) image(ctx context.Context, c content) (fleet.Image, error) {
-	image, err := d.base.engine.Image(ctx, c.ref)
+	image, err := d.base.Engine.Image(ctx, c.ref)
 	if !errors.Is(err, fleet.ErrNotFound) {
 		return image, err
 	}
-	secrets, err := source.ReadSecrets(d.secrets, c.app.Build.Secrets, d.w.getenv)
+	secrets, err := source.ReadSecrets(d.secrets, c.app.Build.Secrets, d.w.Getenv)
 	if err != nil {
 		return fleet.Image{}, err
 	}
@@ -75,7 +75,7 @@ func (d *dev) image(ctx context.Context, c content) (fleet.Image, error) {
 		progress, done = d.s.Progress("build")
 	}
 	defer done()
-	_, err = d.base.engine.Build(ctx, docker.BuildRequest{
+	_, err = d.base.Engine.Build(ctx, docker.BuildRequest{
 		Context: c.tree.Files(), Dockerfile: c.tree.Dockerfile(), Tags: []string{c.ref},
 		Args: source.MergeArgs(c.app.Build.Args, d.buildArgs), Secrets: secrets,
 		Out: d.s.Lines(), Every: d.s.Verbose, Progress: progress,
@@ -83,7 +83,7 @@ func (d *dev) image(ctx context.Context, c content) (fleet.Image, error) {
 	if err != nil {
 		return fleet.Image{}, err
 	}
-	return d.base.engine.Image(ctx, c.ref)
+	return d.base.Engine.Image(ctx, c.ref)
 }
 
 // forget removes the app's older images; the one of now makes the next start quick.
@@ -91,7 +91,7 @@ func (d *dev) forget(ctx context.Context) {
 	if d.now.ref == "" {
 		return
 	}
-	if _, err := d.base.engine.Prune(ctx, devImages+d.app, map[string]bool{d.now.ref: true}, 1); err != nil {
+	if _, err := d.base.Engine.Prune(ctx, devImages+d.app, map[string]bool{d.now.ref: true}, 1); err != nil {
 		d.s.Log.Warn("old images not removed", "error", err)
 	}
 }

@@ -168,7 +168,7 @@ func (v *devService) look(ctx context.Context) {
 	if v.id == "" {
 		return
 	}
-	if i, err := v.d.base.engine.Instance(ctx, v.id); errors.Is(err, fleet.ErrNotFound) || err == nil && i.State != fleet.Running {
+	if i, err := v.d.base.Engine.Instance(ctx, v.id); errors.Is(err, fleet.ErrNotFound) || err == nil && i.State != fleet.Running {
 		v.id = ""
 	}
 }
@@ -179,7 +179,7 @@ func (d *dev) ended(ctx context.Context, id string) {
 		if v.id != id {
 			continue
 		}
-		i, err := d.base.engine.Instance(ctx, id)
+		i, err := d.base.Engine.Instance(ctx, id)
 		switch {
 		case errors.Is(err, fleet.ErrNotFound):
 			v.id = ""

@@ -24,7 +24,7 @@ func (v *devService) reload(ctx context.Context) error {
 			return err
 		}
 	}
-	engine := v.d.base.engine
+	engine := v.d.base.Engine
 	list, err := engine.Processes(ctx, v.id)
 	if err != nil {
 		return err
@@ -47,7 +47,7 @@ func (v *devService) reload(ctx context.Context) error {
 func (v *devService) tryLoad(ctx context.Context, command []string) error {
 	limited, cancel := context.WithTimeout(ctx, preflightLimit)
 	defer cancel()
-	code, last, err := v.d.base.engine.Exec(limited, v.id, command)
+	code, last, err := v.d.base.Engine.Exec(limited, v.id, command)
 	if err != nil || code == 0 {
 		return err
 	}
@@ -64,14 +64,14 @@ func (v *devService) renewed(ctx context.Context, before []int) error {
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		i, err := v.d.base.engine.Instance(ctx, v.id)
+		i, err := v.d.base.Engine.Instance(ctx, v.id)
 		if err != nil {
 			return err
 		}
 		if i.State != "running" {
 			return fault.New(fault.Unhealthy, "it ended with exit code %d when it was told to reload", i.ExitCode)
 		}
-		list, err := v.d.base.engine.Processes(ctx, v.id)
+		list, err := v.d.base.Engine.Processes(ctx, v.id)
 		if err == nil {
 			now := rollout.WorkerPIDs(list)
 			old := slices.ContainsFunc(now, func(pid int) bool { return slices.Contains(before, pid) })
@@ -93,7 +93,7 @@ func (v *devService) renewed(ctx context.Context, before []int) error {
 // restart stops the container and starts it again: same port, same name in DNS.
 func (v *devService) restart(ctx context.Context) error {
 	began := time.Now()
-	if err := v.d.base.engine.Stop(ctx, v.id); err != nil {
+	if err := v.d.base.Engine.Stop(ctx, v.id); err != nil {
 		return err
 	}
 	if err := v.d.containers().Start(ctx, v.id); err != nil {

@@ -13,6 +13,7 @@ import (
 	"svckit/lib/apply"
 	"svckit/lib/fault"
 	"svckit/lib/fleet"
+	"svckit/lib/here"
 	"svckit/lib/rollout"
 	"svckit/lib/spec"
 )
@@ -51,14 +52,14 @@ func (v *devService) bring(ctx context.Context, image fleet.Image) error {
 	if err != nil {
 		return err
 	}
-	err = dep.locked(ctx, devLock, func(ctx context.Context) error {
+	err = dep.Locked(ctx, devLock, func(ctx context.Context) error {
 		if err := v.mine(ctx); err != nil {
 			return err
 		}
 		if err := v.clear(ctx, &dep); err != nil {
 			return err
 		}
-		job, plan, err := apply.Plan(ctx, dep.world, job)
+		job, plan, err := apply.Plan(ctx, dep.World, job)
 		if err != nil {
 			return err
 		}
@@ -71,7 +72,7 @@ func (v *devService) bring(ctx context.Context, image fleet.Image) error {
 		return err
 	}
 	v.say("up in %s", time.Since(began).Round(100*time.Millisecond))
-	v.announce(dep.site.Domain)
+	v.announce(dep.Site.Domain)
 	return nil
 }
 
@@ -98,9 +99,9 @@ func (v *devService) adapt(image fleet.Image) error {
 }
 
 // job merges config: Consul's, and over it the file of this machine.
-func (v *devService) job(ctx context.Context, dep *deploy) (apply.Job, error) {
+func (v *devService) job(ctx context.Context, dep *here.Deploy) (apply.Job, error) {
 	app := v.d.app
-	layers := spec.Layers{Prefix: dep.settings.Prefix}
+	layers := spec.Layers{Prefix: dep.Settings.Prefix}
 	if v.d.names.client != nil {
 		var err error
 		if layers, err = v.d.names.client.Layers(ctx, app, v.key); err != nil {
@@ -115,11 +116,11 @@ func (v *devService) job(ctx context.Context, dep *deploy) (apply.Job, error) {
 		layers.Service, layers.Secrets = merged(layers.Service, over.Service), merged(layers.Secrets, over.Secrets)
 	}
 	release := fleet.Release{App: app, Name: devRelease, Image: v.image.ID, Templates: v.d.now.templates}
-	job, err := apply.NewJob(dep.site, apply.Source{App: app, Service: v.spec, Release: release, Layers: layers}, 1)
+	job, err := apply.NewJob(dep.Site, apply.Source{App: app, Service: v.spec, Release: release, Layers: layers}, 1)
 	if err != nil {
 		return job, fault.WithHint(err, "write what is missing as KEY=VALUE lines into %s, or into Consul", v.d.envFile)
 	}
-	dep.hide(job.Values)
+	dep.Hide(job.Values)
 	return job, nil
 }
 
@@ -134,7 +135,7 @@ func merged(under, over map[string]string) map[string]string {
 
 // mine refuses a service that somebody else runs on this engine.
 func (v *devService) mine(ctx context.Context) error {
-	all, err := v.d.base.engine.Instances(ctx, v.d.app, v.key)
+	all, err := v.d.base.Engine.Instances(ctx, v.d.app, v.key)
 	if err != nil {
 		return err
 	}
@@ -152,8 +153,8 @@ func (v *devService) mine(ctx context.Context) error {
 }
 
 // clear removes our own containers of the service that do not run: nothing goes back to one of them.
-func (v *devService) clear(ctx context.Context, dep *deploy) error {
-	list, err := dep.world.Views.Instances(ctx, v.d.app, v.key)
+func (v *devService) clear(ctx context.Context, dep *here.Deploy) error {
+	list, err := dep.World.Views.Instances(ctx, v.d.app, v.key)
 	if err != nil {
 		return err
 	}
@@ -169,29 +170,29 @@ func (v *devService) clear(ctx context.Context, dep *deploy) error {
 }
 
 // discard takes one container away with all that knows of it.
-func discard(ctx context.Context, dep *deploy, i fleet.Instance) error {
-	if err := dep.world.Registrar.Deregister(ctx, rollout.ID(i, dep.site.Node)); err != nil {
+func discard(ctx context.Context, dep *here.Deploy, i fleet.Instance) error {
+	if err := dep.World.Registrar.Deregister(ctx, rollout.ID(i, dep.Site.Node)); err != nil {
 		return err
 	}
-	if err := dep.world.Containers.Remove(ctx, i.ID); err != nil {
+	if err := dep.World.Containers.Remove(ctx, i.ID); err != nil {
 		return err
 	}
 	if i.Dir == "" {
 		return nil
 	}
-	return dep.world.Files.Remove(i.Dir)
+	return dep.World.Files.Remove(i.Dir)
 }
 
-func (v *devService) walk(ctx context.Context, dep *deploy, job apply.Job, plan rollout.Plan) error {
-	w := apply.Walker{World: dep.world, Job: job, Tell: func(_, _ int, s rollout.Step) {
+func (v *devService) walk(ctx context.Context, dep *here.Deploy, job apply.Job, plan rollout.Plan) error {
+	w := apply.Walker{World: dep.World, Job: job, Tell: func(_, _ int, s rollout.Step) {
 		v.d.s.Log.Debug("step", "action", s.Action, "target", s.Target, "reason", s.Reason)
 	}}
 	return w.Walk(ctx, plan)
 }
 
 // serve finds the container that serves now and leads the front to it.
-func (v *devService) serve(ctx context.Context, dep *deploy) error {
-	list, err := dep.world.Views.Instances(ctx, v.d.app, v.key)
+func (v *devService) serve(ctx context.Context, dep *here.Deploy) error {
+	list, err := dep.World.Views.Instances(ctx, v.d.app, v.key)
 	if err != nil {
 		return err
 	}
@@ -254,7 +255,7 @@ func (v *devService) down(ctx context.Context) error {
 		v.front = nil
 	}
 	dep := v.d.deployOf(v.key)
-	list, err := dep.world.Views.Instances(ctx, v.d.app, v.key)
+	list, err := dep.World.Views.Instances(ctx, v.d.app, v.key)
 	if err != nil {
 		return err
 	}

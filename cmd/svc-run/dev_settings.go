@@ -12,6 +12,7 @@ import (
 
 	"svckit/lib/fault"
 	"svckit/lib/fleet"
+	"svckit/lib/here"
 	"svckit/lib/node"
 	"svckit/lib/tool"
 )
@@ -28,7 +29,7 @@ const (
 
 // developerSettings are the node's settings for a developer's machine: nothing
 // is published beyond it, and the run folder needs no root.
-func developerSettings(w *world, s *tool.Session) error {
+func developerSettings(w *here.Node, s *tool.Session) error {
 	settings, err := w.Settings(s)
 	if err != nil {
 		return err
@@ -41,11 +42,11 @@ func developerSettings(w *world, s *tool.Session) error {
 		settings.DNSMargin = 0
 	}
 	if settings.RunDir == usual.RunDir && os.Geteuid() != 0 {
-		if settings.RunDir, err = privateRunDir(w.getenv); err != nil {
+		if settings.RunDir, err = privateRunDir(w.Getenv); err != nil {
 			return err
 		}
 	}
-	w.settings = &settings
+	w.Use(settings)
 	return nil
 }
 
@@ -150,8 +151,8 @@ func leftover(i fleet.Instance, alive func(fleet.Holder) bool) bool {
 }
 
 // owner describes this process.
-func owner(w *world, s *tool.Session) (fleet.Holder, string, error) {
-	h, err := node.Holder(node.Who(w.getenv), hostname(), s.Program+" "+s.Command, w.now())
+func owner(w *here.Node, s *tool.Session) (fleet.Holder, string, error) {
+	h, err := node.Holder(node.Who(w.Getenv), hostname(), s.Program+" "+s.Command, w.Now())
 	if err != nil {
 		return h, "", err
 	}

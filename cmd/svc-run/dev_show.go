@@ -48,14 +48,14 @@ func (d *dev) show(id string) {
 	go func() {
 		defer end()
 		ctx := context.Background() // it ends with the container
-		i, err := d.base.engine.Instance(ctx, id)
+		i, err := d.base.Engine.Instance(ctx, id)
 		if err != nil {
 			return
 		}
 		lead := func() string { return i.Service + " | " }
 		out, errs := d.out.led(lead), d.err.led(lead)
 		err = errors.Join(
-			d.base.engine.Logs(ctx, id, docker.LogOptions{Follow: true, Since: i.StartedAt}, out, errs),
+			d.base.Engine.Logs(ctx, id, docker.LogOptions{Follow: true, Since: i.StartedAt}, out, errs),
 			out.Flush(), errs.Flush())
 		if err != nil {
 			d.s.Log.Debug("output not followed", "container", i.Name, "error", err)

@@ -10,10 +10,11 @@ import (
 
 	"svckit/lib/fault"
 	"svckit/lib/fleet"
+	"svckit/lib/here"
 	"svckit/lib/tool"
 )
 
-func doctorCommand(w *world) *cli.Command {
+func doctorCommand(w *here.Node) *cli.Command {
 	return &cli.Command{
 		Name: "doctor", Usage: "look for what would go wrong on this node, with a fix for each",
 		Description: `Asks Docker, the Consul agent, DNS and the machine, and changes nothing.
@@ -24,7 +25,7 @@ ordinary user some facts are not to be had: such checks are "unknown".`,
 			if s.Terminal() {
 				p, done = s.Progress("examine this node")
 			}
-			facts := w.examine(ctx, s, p)
+			facts := examine(ctx, w, s, p)
 			done()
 			if ctx.Err() != nil {
 				return ctx.Err()

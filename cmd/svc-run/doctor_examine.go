@@ -16,6 +16,7 @@ import (
 
 	"svckit/lib/docker"
 	"svckit/lib/fleet"
+	"svckit/lib/here"
 	"svckit/lib/node"
 	"svckit/lib/spec"
 	"svckit/lib/tool"
@@ -25,13 +26,13 @@ import (
 const askFor = 5 * time.Second
 
 // examine collects the facts, a few questions at a time.
-func (w *world) examine(ctx context.Context, s *tool.Session, p fleet.Progress) facts {
-	f := facts{now: w.now()}
+func examine(ctx context.Context, w *here.Node, s *tool.Session, p fleet.Progress) facts {
+	f := facts{now: w.Now()}
 	f.settings, f.settingsErr = w.Settings(s)
 	p.Report("docker", 0, 0)
-	w.examineDocker(ctx, s, &f)
+	examineDocker(ctx, w, s, &f)
 	p.Report("consul", 0, 0)
-	w.examineConsul(ctx, s, &f)
+	examineConsul(ctx, w, s, &f)
 	p.Report("dns, registries and the machine", 0, 0)
 	hosts := registryHosts(f)
 	var all sync.WaitGroup // each of them writes fields of its own
@@ -42,7 +43,7 @@ func (w *world) examine(ctx context.Context, s *tool.Session, p fleet.Progress) 
 	return f
 }
 
-func (w *world) examineDocker(ctx context.Context, s *tool.Session, f *facts) {
+func examineDocker(ctx context.Context, w *here.Node, s *tool.Session, f *facts) {
 	ctx, cancel := context.WithTimeout(ctx, 2*askFor)
 	defer cancel()
 	var engine *docker.Engine
@@ -69,7 +70,7 @@ func (w *world) examineDocker(ctx context.Context, s *tool.Session, f *facts) {
 	}
 }
 
-func (w *world) examineConsul(ctx context.Context, s *tool.Session, f *facts) {
+func examineConsul(ctx context.Context, w *here.Node, s *tool.Session, f *facts) {
 	if f.settingsErr != nil {
 		f.agentErr = errors.New("not asked, since the settings cannot be read")
 		return
@@ -92,7 +93,7 @@ func (w *world) examineConsul(ctx context.Context, s *tool.Session, f *facts) {
 		key := i.App + "/" + i.Release
 		if _, known := specs[key]; !known {
 			if r, err := client.Release(ctx, i.App, i.Release); err == nil {
-				specs[key], _ = spec.Decode(specFile, []byte(r.Spec))
+				specs[key], _ = spec.Decode(here.SpecFile, []byte(r.Spec))
 			}
 		}
 		if service, ok := specs[key].Service(i.Service); ok {

@@ -7,12 +7,13 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"svckit/lib/apply"
+	"svckit/lib/here"
 	"svckit/lib/rollout"
 	"svckit/lib/spec"
 	"svckit/lib/tool"
 )
 
-func downCommand(w *world) *cli.Command {
+func downCommand(w *here.Node) *cli.Command {
 	return &cli.Command{
 		Name:         "down",
 		Usage:        "end a service on this node: out of Consul, drained, stopped, removed",
@@ -25,36 +26,36 @@ func downCommand(w *world) *cli.Command {
 	}
 }
 
-func down(ctx context.Context, w *world, s *tool.Session, c *cli.Context) error {
-	d, err := openDeploy(ctx, w, s)
+func down(ctx context.Context, w *here.Node, s *tool.Session, c *cli.Context) error {
+	d, err := open(ctx, w, s, c)
 	if err != nil {
 		return err
 	}
-	d.plan = apply.PlanDown
-	return d.run(ctx, c, d.leaving)
+	d.Plan = apply.PlanDown
+	return d.Run(ctx, func(ctx context.Context) (apply.Job, error) { return leaving(ctx, d) })
 }
 
 // leaving is the job of a service that goes. Its stop rules come from the
 // release that runs; where that cannot be read any more, defaults will do:
 // nothing may keep a service from being taken down.
-func (d *deploy) leaving(ctx context.Context) (apply.Job, error) {
-	job := apply.Job{Site: d.site, Wanted: rollout.Wanted{App: d.app, Service: bare(d.app, d.service)}}
-	list, err := d.world.Views.Instances(ctx, d.app, d.service)
+func leaving(ctx context.Context, d *here.Deploy) (apply.Job, error) {
+	job := apply.Job{Site: d.Site, Wanted: rollout.Wanted{App: d.App, Service: bare(d.App, d.Service)}}
+	list, err := d.World.Views.Instances(ctx, d.App, d.Service)
 	if err != nil || len(list) == 0 {
 		return job, err
 	}
 	job.Wanted.Release = list[0].Release
-	release, err := d.consul.Release(ctx, d.app, list[0].Release)
+	release, err := d.Consul.Release(ctx, d.App, list[0].Release)
 	if err == nil {
 		var of spec.App
 		if of, err = apply.SpecOf(release); err == nil {
-			if s, ok := of.Service(d.service); ok {
+			if s, ok := of.Service(d.Service); ok {
 				job.Wanted.Service = s
 				return job, nil
 			}
 		}
 	}
-	d.s.Log.Warn("release not read, stopping with default rules", "release", list[0].Release, "error", err)
+	d.Session.Log.Warn("release not read, stopping with default rules", "release", list[0].Release, "error", err)
 	return job, nil
 }
 

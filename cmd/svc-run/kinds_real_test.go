@@ -13,6 +13,7 @@ import (
 
 	"svckit/lib/fault"
 	"svckit/lib/fleet"
+	"svckit/lib/here"
 )
 
 // kindSpec is one service without the keys that a test adds.
@@ -28,7 +29,7 @@ func TestADaemonWithoutAPortIsRegisteredWhenItRan(t *testing.T) {
 	text := kindSpec + "    kind: daemon\n    check: {min_healthy: 2s, deadline: 20s}\n    stop: {timeout: 5s, drain: 0s}\n"
 	r.release("r1", "idle", text)
 	began := time.Now()
-	first := decode[outcome](t, r.must("up", r.service(), "--json").stdout)
+	first := decode[here.Outcome](t, r.must("up", r.service(), "--json").stdout)
 	if took := time.Since(began); took < 2*time.Second {
 		t.Errorf("let in after %s, before min_healthy", took)
 	}
@@ -39,7 +40,7 @@ func TestADaemonWithoutAPortIsRegisteredWhenItRan(t *testing.T) {
 	if err != nil || len(all) != 1 || all[0].Port != 0 || all[0].Health != fleet.Passing || all[0].Meta[fleet.MetaRelease] != "r1" {
 		t.Errorf("registrations %+v, %v", all, err)
 	}
-	if again := decode[outcome](t, r.must("up", r.service(), "--json").stdout); again.Changed {
+	if again := decode[here.Outcome](t, r.must("up", r.service(), "--json").stdout); again.Changed {
 		t.Errorf("a second up: %q", actions(again.Steps))
 	}
 	r.release("r2", "crash", text)
@@ -87,7 +88,7 @@ func TestATTLCheckIsTheServicesOwnWord(t *testing.T) {
 	r.release("r1", "good", kindSpec+"    kind: service\n    port: 8000\n    check: {ttl: 3s, min_healthy: 1s, deadline: 20s}\n    stop: {timeout: 5s, drain: 0s}\n")
 	r.must("up", r.service())
 	id := r.only().ID
-	if again := decode[outcome](t, r.must("up", r.service(), "--json").stdout); again.Changed {
+	if again := decode[here.Outcome](t, r.must("up", r.service(), "--json").stdout); again.Changed {
 		t.Errorf("a second up: %q", actions(again.Steps))
 	}
 	r.eventually("a service that says nothing is out after its ttl", func() bool { return len(r.endpoints()) == 0 })

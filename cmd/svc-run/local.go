@@ -17,6 +17,7 @@ import (
 	"svckit/lib/delivery"
 	"svckit/lib/fault"
 	"svckit/lib/fleet"
+	"svckit/lib/here"
 	"svckit/lib/registry"
 	"svckit/lib/spec"
 	"svckit/lib/tool"
@@ -24,7 +25,7 @@ import (
 
 // upLocal is `up --local`: everything that Consul's KV would say comes from files
 // of this machine. The agent is used for registration where it answers.
-func upLocal(ctx context.Context, w *world, s *tool.Session, c *cli.Context) error {
+func upLocal(ctx context.Context, w *here.Node, s *tool.Session, c *cli.Context) error {
 	if c.String("image") == "" {
 		return fault.WithHint(fault.New(fault.Usage, "--local needs --image"), "svc-build prints the image's name")
 	}
@@ -39,23 +40,24 @@ func upLocal(ctx context.Context, w *world, s *tool.Session, c *cli.Context) err
 	if err != nil {
 		return err
 	}
-	d, err := openLocal(ctx, w, s, target{App: folder.app.Name, Service: service.Key})
+	d, err := openLocal(ctx, w, s, here.Target{App: folder.app.Name, Service: service.Key})
 	if err != nil {
 		return err
 	}
-	return d.run(ctx, c, func(ctx context.Context) (apply.Job, error) {
-		layers, err := d.localConfig(c.String("env-file"), service)
+	d.Wait = c.Duration("wait-lock")
+	return d.Run(ctx, func(ctx context.Context) (apply.Job, error) {
+		layers, err := localConfig(d, c.String("env-file"), service)
 		if err != nil {
 			return apply.Job{}, err
 		}
-		image, err := d.pinned(ctx, c.String("image"))
+		image, err := pinned(ctx, d, c.String("image"))
 		if err != nil {
 			return apply.Job{}, err
 		}
 		release := fleet.Release{App: folder.app.Name, Name: "local", Image: image, Templates: folder.templates}
-		job, err := apply.NewJob(d.site, apply.Source{App: folder.app.Name, Service: service, Release: release, Layers: layers}, c.Int("instances"))
-		if one, ok := d.world.Registrar.(alone); ok && err == nil {
-			err = one.adopt(ctx, d.world.Views, job)
+		job, err := apply.NewJob(d.Site, apply.Source{App: folder.app.Name, Service: service, Release: release, Layers: layers}, c.Int("instances"))
+		if one, ok := d.World.Registrar.(here.Alone); ok && err == nil {
+			err = one.Adopt(ctx, d.World.Views, job)
 		}
 		return job, err
 	})
@@ -131,8 +133,8 @@ func readBounded(path string, limit int64) ([]byte, error) {
 }
 
 // openLocal opens the engine and, where one answers, the agent.
-func openLocal(ctx context.Context, w *world, s *tool.Session, of target) (*deploy, error) {
-	d, err := openEngine(ctx, w, s, of)
+func openLocal(ctx context.Context, w *here.Node, s *tool.Session, of here.Target) (*here.Deploy, error) {
+	d, err := here.OpenEngine(ctx, w, s, of)
 	if err != nil {
 		return nil, err
 	}
@@ -140,37 +142,37 @@ func openLocal(ctx context.Context, w *world, s *tool.Session, of target) (*depl
 	if err != nil {
 		return nil, err
 	}
-	d.agent, err = client.Self(ctx)
+	d.Agent, err = client.Self(ctx)
 	switch {
 	case err == nil:
-		d.world.Registrar = agentOnly{client}
+		d.World.Registrar = here.AgentOnly{Client: client}
 	case fault.KindOf(err) == fault.Unreachable:
 		s.Say("note: no Consul agent answers; the service runs, and nobody finds it by name")
-		d.world.Registrar = alone{}
-		if d.agent, err = remembered(ctx, d.world.Views); err != nil {
+		d.World.Registrar = here.Alone{}
+		if d.Agent, err = remembered(ctx, d.World.Views); err != nil {
 			return nil, err
 		}
 	default:
 		return nil, err
 	}
-	d.site.Trusted = true
-	return d, d.settle(ctx)
+	d.Site.Trusted = true
+	return d, d.Settle(ctx)
 }
 
 // localConfig is the config of local mode: a file of KEY=VALUE lines, else what
 // this node kept from the last time that Consul answered.
-func (d *deploy) localConfig(file string, s spec.Service) (spec.Layers, error) {
+func localConfig(d *here.Deploy, file string, s spec.Service) (spec.Layers, error) {
 	if file != "" {
 		return fileConfig(file, s)
 	}
-	values, at, err := delivery.LoadLast(d.settings.StateDir, d.app, d.service)
+	values, at, err := delivery.LoadLast(d.Settings.StateDir, d.App, d.Service)
 	if errors.Is(err, fleet.ErrNotFound) {
 		return spec.Layers{}, nil
 	}
 	if err != nil {
 		return spec.Layers{}, fmt.Errorf("read last good config: %w", err)
 	}
-	d.s.Say("note: config is the last good one of this node, from %s", at.Format(time.RFC3339))
+	d.Session.Say("note: config is the last good one of this node, from %s", at.Format(time.RFC3339))
 	return spec.Layers{Service: values.Env, Secrets: values.Secrets}, nil
 }
 
@@ -197,15 +199,15 @@ func fileConfig(file string, s spec.Service) (spec.Layers, error) {
 //
 // A tag that was pulled or pushed here is asked of its registry again, since it
 // may have moved; when the registry does not answer, what is here is used.
-func (d *deploy) pinned(ctx context.Context, ref string) (string, error) {
+func pinned(ctx context.Context, d *here.Deploy, ref string) (string, error) {
 	if _, digest, ok := strings.Cut(ref, "@"); ok {
 		// What svc-build prints of an image that it did not push names its ID.
-		if image, err := d.engine.Image(ctx, digest); err == nil && image.ID == digest {
+		if image, err := d.Engine.Image(ctx, digest); err == nil && image.ID == digest {
 			return digest, nil
 		}
 		return ref, nil
 	}
-	image, err := d.engine.Image(ctx, ref)
+	image, err := d.Engine.Image(ctx, ref)
 	here := err == nil
 	if err != nil && !errors.Is(err, fleet.ErrNotFound) {
 		return "", err
@@ -214,7 +216,7 @@ func (d *deploy) pinned(ctx context.Context, ref string) (string, error) {
 	if here && (byID || len(image.Digests) == 0) {
 		return image.ID, nil
 	}
-	info, err := d.engine.Info(ctx)
+	info, err := d.Engine.Info(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -225,7 +227,7 @@ func (d *deploy) pinned(ctx context.Context, ref string) (string, error) {
 	}
 	for _, known := range image.Digests {
 		if strings.HasPrefix(known, repo+"@") {
-			d.s.Say("note: whether %s has moved is not known, the image of this node is used: %v", ref, err)
+			d.Session.Say("note: whether %s has moved is not known, the image of this node is used: %v", ref, err)
 			return known, nil
 		}
 	}

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"svckit/lab"
+	"svckit/lib/here"
+	"svckit/lib/rollout"
 )
 
 func TestLocalModeResolvesATagToItsDigest(t *testing.T) {
@@ -16,9 +18,9 @@ func TestLocalModeResolvesATagToItsDigest(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "app.yaml")
 	writeFile(t, file, strings.Replace(strings.Replace(plainSpec, "%s", r.app, 1), "%s", r.registry+"/"+r.app, 1))
 	tag := r.registry + "/" + r.app + ":latest"
-	up := func(args ...string) outcome {
+	up := func(args ...string) here.Outcome {
 		t.Helper()
-		return decode[outcome](t, r.must(append([]string{"up", "web", "--local", "--file", file, "--image", tag, "--json"}, args...)...).stdout)
+		return decode[here.Outcome](t, r.must(append([]string{"up", "web", "--local", "--file", file, "--image", tag, "--json"}, args...)...).stdout)
 	}
 	one := lab.AppImage(t, r.registry, r.app, "latest", "good")
 	if plan := up("--dry-run"); plan.Image != one || len(r.of("web")) != 0 {
@@ -33,7 +35,7 @@ func TestLocalModeResolvesATagToItsDigest(t *testing.T) {
 	// The tag moves: the plan names both digests.
 	two := lab.AppImage(t, r.registry, r.app, "latest", "slow")
 	plan := up("--dry-run")
-	i := slices.IndexFunc(plan.Steps, func(s planStep) bool { return s.Action == "create" })
+	i := slices.IndexFunc(plan.Steps, func(s rollout.Step) bool { return s.Action == "create" })
 	if plan.Image != two || i < 0 || !strings.HasPrefix(strings.Join(plan.Steps[i].Fields, " "), "image (") {
 		t.Fatalf("the tag has moved to %s: %+v", two, plan)
 	}

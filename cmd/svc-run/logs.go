@@ -10,10 +10,11 @@ import (
 	"svckit/lib/docker"
 	"svckit/lib/fault"
 	"svckit/lib/fleet"
+	"svckit/lib/here"
 	"svckit/lib/tool"
 )
 
-func logsCommand(w *world) *cli.Command {
+func logsCommand(w *here.Node) *cli.Command {
 	return &cli.Command{
 		Name: "logs", Usage: "show the output of a service on this node", ArgsUsage: "[APP/SERVICE]",
 		Description: `Output of several instances is merged by time, each line led by its instance.
@@ -33,7 +34,7 @@ is replaced: the new one is followed too.`,
 			if s.JSON {
 				return fault.WithHint(fault.New(fault.Usage, "logs are text, there is no --json for them"), "--timestamps begins each line with its time")
 			}
-			t, _, err := w.target(c.Args().First())
+			t, _, err := w.Target(c.Args().First())
 			if err != nil {
 				return err
 			}
@@ -51,7 +52,7 @@ is replaced: the new one is followed too.`,
 				say: s.Say, every: time.Second,
 			}
 			if age := c.Duration("since"); age > 0 {
-				j.options.Since = w.now().Add(-age)
+				j.options.Since = w.Now().Add(-age)
 			}
 			if c.Bool("follow") {
 				return j.follow(ctx)
@@ -70,7 +71,7 @@ type logsEngine interface {
 // logsJob is one call of logs.
 type logsJob struct {
 	engine         logsEngine
-	target         target
+	target         here.Target
 	prefix         string // instances of another prefix are not ours
 	options        docker.LogOptions
 	timestamps     bool

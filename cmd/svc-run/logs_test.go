@@ -15,6 +15,7 @@ import (
 	"svckit/lib/docker"
 	"svckit/lib/fault"
 	"svckit/lib/fleet"
+	"svckit/lib/here"
 )
 
 // fakeLogs is an engine with logs. Each run of an instance is a list of lines with their times.
@@ -132,7 +133,7 @@ func (f failing) Write([]byte) (int, error) { return 0, f.err }
 func TestNoInstanceIsNotFound(t *testing.T) {
 	foreign := running(idA)
 	foreign.Prefix = "lab"
-	j := logsJob{engine: &fakeLogs{instances: []fleet.Instance{foreign}}, prefix: "svc", target: target{"shop", "web"}}
+	j := logsJob{engine: &fakeLogs{instances: []fleet.Instance{foreign}}, prefix: "svc", target: here.Target{App: "shop", Service: "web"}}
 	if err := j.show(t.Context()); fault.KindOf(err) != fault.NotFound {
 		t.Errorf("ended with %v, want not-found", err)
 	}

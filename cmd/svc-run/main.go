@@ -5,13 +5,14 @@ package main
 import (
 	"github.com/urfave/cli/v2"
 
+	"svckit/lib/here"
 	"svckit/lib/tool"
 )
 
-func main() { tool.Main(app(here())) }
+func main() { tool.Main(app(here.This())) }
 
 // app is the program on a node.
-func app(w *world) *cli.App {
+func app(w *here.Node) *cli.App {
 	return &cli.App{
 		Name:  "svc-run",
 		Usage: "run released services on this node",

@@ -10,6 +10,7 @@ import (
 
 	"svckit/lab"
 	"svckit/lib/fleet"
+	"svckit/lib/here"
 )
 
 // TestAMirrorStandsInForARegistryThatIsAway takes an image from the second of two
@@ -35,7 +36,7 @@ func TestAMirrorStandsInForARegistryThatIsAway(t *testing.T) {
 	if got := r.get("/"); got != "r1\n" {
 		t.Errorf("answers %q", got)
 	}
-	if o := decode[outcome](t, r.must("up", r.service(), "--json").stdout); o.Changed || o.Image != repo+"@"+digest {
+	if o := decode[here.Outcome](t, r.must("up", r.service(), "--json").stdout); o.Changed || o.Image != repo+"@"+digest {
 		t.Errorf("a second up: %+v", o)
 	}
 }

@@ -15,6 +15,8 @@ import (
 	"svckit/lab/load"
 	"svckit/lib/dnsd"
 	"svckit/lib/fault"
+	"svckit/lib/here"
+	"svckit/lib/rollout"
 )
 
 // byAddress asks DNS for plain addresses, as most clients do.
@@ -47,7 +49,7 @@ func (r *rig) plainGet(port int) string {
 	return string(text[:n])
 }
 
-func actions(steps []planStep) (out []string) {
+func actions(steps []rollout.Step) (out []string) {
 	for _, s := range steps {
 		out = append(out, string(s.Action))
 	}
@@ -61,7 +63,7 @@ func onePort(t *testing.T, section string, port int, reason string) {
 	r := newRig(t)
 	text := strings.Replace(plainSpec, "port: 8000", section, 1)
 	r.release("r1", "good", text)
-	first := decode[outcome](t, r.must("up", r.service(), "--json").stdout)
+	first := decode[here.Outcome](t, r.must("up", r.service(), "--json").stdout)
 	if i := first.Instances[0]; first.FoundBy != "A" || i.Port != port || i.Address != "127.0.0.1" {
 		t.Errorf("found by %s at %s:%d", first.FoundBy, i.Address, i.Port)
 	}
@@ -75,7 +77,7 @@ func onePort(t *testing.T, section string, port int, reason string) {
 		t.Errorf("answers %q", got)
 	}
 	r.release("r2", "good", text)
-	plan := decode[outcome](t, r.must("up", r.service(), "--release", "r2", "--dry-run", "--json").stdout)
+	plan := decode[here.Outcome](t, r.must("up", r.service(), "--release", "r2", "--dry-run", "--json").stdout)
 	if got := actions(plan.Steps); !slices.Equal(got[len(got)-len(stopFirstActions):], stopFirstActions) {
 		t.Errorf("steps %q", got)
 	}
@@ -151,7 +153,7 @@ func TestAMacvlanServiceHasPlainNamesAndIsReplacedUnderLoadWithoutAFailure(t *te
 	r := newRig(t)
 	text := strings.Replace(plainSpec, "port: 8000", "port: 8000\n    network: macvlan:"+macvlan(t, r), 1)
 	r.release("r1", "good", text)
-	first := decode[outcome](t, r.must("up", r.service(), "--instances", "2", "--json").stdout)
+	first := decode[here.Outcome](t, r.must("up", r.service(), "--instances", "2", "--json").stdout)
 	if first.FoundBy != "A" || len(first.Instances) != 2 {
 		t.Fatalf("%+v", first)
 	}
@@ -166,7 +168,7 @@ func TestAMacvlanServiceHasPlainNamesAndIsReplacedUnderLoadWithoutAFailure(t *te
 	for n := 2; n <= 4; n++ {
 		name := fmt.Sprintf("r%d", n)
 		r.release(name, "good", text)
-		got := decode[outcome](t, r.must("up", r.service(), "--instances", "2", "--release", name, "--json").stdout)
+		got := decode[here.Outcome](t, r.must("up", r.service(), "--instances", "2", "--release", name, "--json").stdout)
 		if len(got.Notes) != 0 || slices.Index(actions(got.Steps), "create") > slices.Index(actions(got.Steps), "stop") {
 			t.Errorf("not start-first: %q %q", got.Notes, actions(got.Steps))
 		}

@@ -11,14 +11,16 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"svckit/lib/apply"
 	"svckit/lib/fault"
 	"svckit/lib/fleet"
+	"svckit/lib/here"
 	"svckit/lib/node"
 	"svckit/lib/spec"
 	"svckit/lib/tool"
 )
 
-func promoteCommand(w *world) *cli.Command {
+func promoteCommand(w *here.Node) *cli.Command {
 	return &cli.Command{
 		Name: "promote", Usage: "make a release the current one of an app", ArgsUsage: "APP RELEASE",
 		Description: `Moves the pointer that "up" without --release follows, for every service of the
@@ -38,9 +40,9 @@ refused without --force.`,
 			}
 			p := promotion{
 				app: s.Args[0], release: s.Args[1], service: c.String("service"), force: c.Bool("force"),
-				by: node.Who(w.getenv), now: w.now().UTC(),
+				by: node.Who(w.Getenv), now: w.Now().UTC(),
 			}
-			return w.promote(ctx, s, client, p)
+			return promoteApp(ctx, w, s, client, p)
 		}),
 	}
 }
@@ -64,7 +66,7 @@ type releaseStore interface {
 
 type promoteStore interface {
 	releaseStore
-	journal
+	here.Journal
 }
 
 // promotePlan is what promote will do, with the result it prints.
@@ -85,8 +87,8 @@ type promoteStep struct {
 	Why string `json:"why"`
 }
 
-func (w *world) promote(ctx context.Context, s *tool.Session, store promoteStore, p promotion) error {
-	began := w.now()
+func promoteApp(ctx context.Context, w *here.Node, s *tool.Session, store promoteStore, p promotion) error {
+	began := w.Now()
 	release, err := store.Release(ctx, p.app, p.release)
 	if err != nil {
 		return p.refuseRead(err)
@@ -103,17 +105,38 @@ func (w *world) promote(ctx context.Context, s *tool.Session, store promoteStore
 		plan.Changed, err = plan.carryOut(ctx, store)
 		record := fleet.Audit{
 			At: began.UTC(), App: p.app, Service: p.service, Plan: plan.words(),
-			Result: fault.KindOf(err).String(), Changed: plan.Changed, Seconds: w.now().Sub(began).Seconds(),
+			Result: fault.KindOf(err).String(), Changed: plan.Changed, Seconds: w.Now().Sub(began).Seconds(),
 		}
 		if err != nil {
 			record.Error = err.Error()
 		}
-		w.record(ctx, s, store, record)
+		w.Record(ctx, s, store, record)
 		if err != nil {
 			return err
 		}
 	}
 	return s.Result(plan, func(out io.Writer) { plan.write(out, s) })
+}
+
+// promoteHere makes the job's release, with the image that was just proven here, the
+// current one of this service.
+func promoteHere(ctx context.Context, d *here.Deploy, job apply.Job) (bool, error) {
+	release, err := d.Consul.Release(ctx, d.App, job.Wanted.Release)
+	if err != nil {
+		return false, err
+	}
+	current, err := d.Consul.Current(ctx, d.App)
+	if err != nil {
+		return false, err
+	}
+	plan, err := planPromotion(promotion{
+		app: d.App, release: release.Name, service: d.Service, image: job.Wanted.Image,
+		by: node.Who(d.Node.Getenv), now: d.Node.Now().UTC(),
+	}, release, current)
+	if err != nil {
+		return false, err
+	}
+	return plan.carryOut(ctx, d.Consul)
 }
 
 // refuseRead tells a release that is not there from one that cannot be read.
@@ -136,7 +159,7 @@ func planPromotion(p promotion, r fleet.Release, current fleet.Current) (promote
 		return plan, fault.WithHint(fault.New(fault.Refused, "promote %s of %s: it was marked failed by %s on %s",
 			p.release, p.app, r.Failed.By, stamp(r.Failed.At)), "--force promotes it all the same")
 	}
-	decoded, problems := spec.Decode(specFile, []byte(r.Spec))
+	decoded, problems := spec.Decode(here.SpecFile, []byte(r.Spec))
 	if err := spec.Invalid(fmt.Sprintf("promote %s of %s: the spec in its record", p.release, p.app), problems); err != nil {
 		return plan, &fault.Error{Kind: fault.Refused, Err: err, Hint: "build and push it again"}
 	}

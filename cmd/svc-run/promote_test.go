@@ -8,6 +8,7 @@ import (
 
 	"svckit/lib/fault"
 	"svckit/lib/fleet"
+	"svckit/lib/here"
 	"svckit/lib/tool"
 )
 
@@ -63,8 +64,8 @@ func store(change func(*fakeStore)) *fakeStore {
 func promote(t *testing.T, f *fakeStore, p promotion, words ...string) (int, string, string) {
 	t.Helper()
 	p.app, p.release, p.by, p.now = "shop", "r2", "ann", now
-	w := here()
-	return call(t, func(ctx context.Context, s *tool.Session) error { return w.promote(ctx, s, f, p) }, words...)
+	w := here.This()
+	return call(t, func(ctx context.Context, s *tool.Session) error { return promoteApp(ctx, w, s, f, p) }, words...)
 }
 
 func TestPromoteMovesThePointersAndMarksTheRelease(t *testing.T) {
@@ -141,3 +142,10 @@ func TestPromoteEndsWellOrNotAtAll(t *testing.T) {
 		})
 	}
 }
+
+const shopSpec = `app: shop
+build: {dockerfile: Dockerfile, image: registry.example/shop}
+services:
+  web: {port: 8000}
+  worker: {kind: daemon}
+`

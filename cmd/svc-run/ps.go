@@ -7,11 +7,12 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"svckit/lib/fleet"
+	"svckit/lib/here"
 	"svckit/lib/spec"
 	"svckit/lib/tool"
 )
 
-func psCommand(w *world) *cli.Command {
+func psCommand(w *here.Node) *cli.Command {
 	return &cli.Command{
 		Name: "ps", Usage: "show the instances of services on this node", ArgsUsage: "[APP[/SERVICE]]",
 		Description: `Shows each container of a service with what Consul says of it. A ghost is a
@@ -21,22 +22,22 @@ With --fleet it shows the instances on all nodes, as Consul's catalog has them.`
 		Flags:        []cli.Flag{&cli.BoolFlag{Name: "fleet", Usage: "show all nodes, by zone"}},
 		BashComplete: serviceNames(w),
 		Action: tool.Action(func(ctx context.Context, s *tool.Session, c *cli.Context) error {
-			var t target
+			var t here.Target
 			if arg := c.Args().First(); arg != "" {
 				var err error
-				if t, _, err = w.target(arg); err != nil {
+				if t, _, err = w.Target(arg); err != nil {
 					return err
 				}
 			}
 			if c.Bool("fleet") {
-				return w.psFleet(ctx, s, t)
+				return psFleet(ctx, w, s, t)
 			}
-			return w.psNode(ctx, s, t)
+			return psNode(ctx, w, s, t)
 		}),
 	}
 }
 
-func (w *world) psNode(ctx context.Context, s *tool.Session, t target) error {
+func psNode(ctx context.Context, w *here.Node, s *tool.Session, t here.Target) error {
 	settings, err := w.Settings(s)
 	if err != nil {
 		return err
@@ -54,7 +55,7 @@ func (w *world) psNode(ctx context.Context, s *tool.Session, t target) error {
 		return err
 	}
 	seen.prefix = settings.Prefix
-	list := nodeList(seen, t, w.now())
+	list := nodeList(seen, t, w.Now())
 	if err := s.Result(list, func(out io.Writer) { list.write(out, s) }); err != nil {
 		return err
 	}
@@ -83,7 +84,7 @@ type seenNode struct {
 }
 
 // lookNode takes a snapshot. Consul may be away: then the containers alone are seen.
-func lookNode(ctx context.Context, engine nodeEngine, agent nodeAgent, t target) (seenNode, error) {
+func lookNode(ctx context.Context, engine nodeEngine, agent nodeAgent, t here.Target) (seenNode, error) {
 	var seen seenNode
 	var err error
 	if seen.instances, err = engine.Instances(ctx, t.App, t.Service); err != nil {
@@ -109,7 +110,7 @@ type catalog interface {
 	Service(ctx context.Context, name string) ([]fleet.Registration, error)
 }
 
-func (w *world) psFleet(ctx context.Context, s *tool.Session, t target) error {
+func psFleet(ctx context.Context, w *here.Node, s *tool.Session, t here.Target) error {
 	client, err := w.Consul(s)
 	if err != nil {
 		return err
@@ -127,7 +128,7 @@ func (w *world) psFleet(ctx context.Context, s *tool.Session, t target) error {
 }
 
 // lookFleet finds the instances of every service that the apps' releases name.
-func lookFleet(ctx context.Context, c catalog, t target) ([]fleet.Registration, error) {
+func lookFleet(ctx context.Context, c catalog, t here.Target) ([]fleet.Registration, error) {
 	apps := []string{t.App}
 	if t.App == "" {
 		var err error

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"svckit/lib/fleet"
+	"svckit/lib/here"
 	"svckit/lib/rollout"
 	"svckit/lib/tool"
 )
@@ -54,7 +55,7 @@ type psList struct {
 }
 
 // nodeList joins the containers of a node with their registrations.
-func nodeList(seen seenNode, t target, now time.Time) psList {
+func nodeList(seen seenNode, t here.Target, now time.Time) psList {
 	list := psList{Node: seen.agent.Node, Instances: []psRow{}}
 	if seen.consul != nil {
 		list.Consul = seen.consul.Error()
@@ -96,7 +97,7 @@ func nodeList(seen seenNode, t target, now time.Time) psList {
 }
 
 // ghostOf reports whether a registration without a container is one that the target means and this engine had.
-func ghostOf(seen seenNode, t target, r fleet.Registration) bool {
+func ghostOf(seen seenNode, t here.Target, r fleet.Registration) bool {
 	if t.App != "" && r.Meta[fleet.MetaApp] != t.App || t.Service != "" && r.Meta[fleet.MetaService] != t.Service {
 		return false
 	}

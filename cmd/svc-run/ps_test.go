@@ -12,6 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"svckit/lib/fleet"
+	"svckit/lib/here"
 	"svckit/lib/tool"
 )
 
@@ -60,30 +61,30 @@ func seen(change func(*seenNode)) seenNode {
 func TestPsJoinsContainersAndRegistrations(t *testing.T) {
 	tests := []struct {
 		name   string
-		target target
+		target here.Target
 		seen   seenNode
 		want   []string // state health note, of each row
 	}{
-		{"a healthy instance", target{}, seen(func(*seenNode) {}), []string{"running passing "}},
-		{"a container that Consul does not know", target{}, seen(func(s *seenNode) { s.registrations = nil }), []string{"running unregistered Consul does not know it"}},
-		{"a registration whose container is gone", target{}, seen(func(s *seenNode) { s.instances = nil }), []string{"ghost passing its container is gone"}},
-		{"a ghost of another app is not meant", target{App: "blog"}, seen(func(s *seenNode) { s.instances = nil }), []string{}},
-		{"a ghost of another service is not meant", target{App: "shop", Service: "api"}, seen(func(s *seenNode) { s.instances = nil }), []string{}},
-		{"what another engine on the same agent runs is no ghost", target{}, seen(func(s *seenNode) { s.instances = nil; s.engine.ID = "OTHER" }), []string{}},
-		{"instances of another prefix are not ours", target{}, seen(func(s *seenNode) { s.instances[0].Prefix = "lab"; s.registrations = nil }), []string{}},
-		{"Consul is away", target{}, seen(func(s *seenNode) { s.registrations = nil; s.consul = errors.New("gone") }), []string{"running unknown "}},
-		{"a failing check says why", target{}, seen(func(s *seenNode) {
+		{"a healthy instance", here.Target{}, seen(func(*seenNode) {}), []string{"running passing "}},
+		{"a container that Consul does not know", here.Target{}, seen(func(s *seenNode) { s.registrations = nil }), []string{"running unregistered Consul does not know it"}},
+		{"a registration whose container is gone", here.Target{}, seen(func(s *seenNode) { s.instances = nil }), []string{"ghost passing its container is gone"}},
+		{"a ghost of another app is not meant", here.Target{App: "blog"}, seen(func(s *seenNode) { s.instances = nil }), []string{}},
+		{"a ghost of another service is not meant", here.Target{App: "shop", Service: "api"}, seen(func(s *seenNode) { s.instances = nil }), []string{}},
+		{"what another engine on the same agent runs is no ghost", here.Target{}, seen(func(s *seenNode) { s.instances = nil; s.engine.ID = "OTHER" }), []string{}},
+		{"instances of another prefix are not ours", here.Target{}, seen(func(s *seenNode) { s.instances[0].Prefix = "lab"; s.registrations = nil }), []string{}},
+		{"Consul is away", here.Target{}, seen(func(s *seenNode) { s.registrations = nil; s.consul = errors.New("gone") }), []string{"running unknown "}},
+		{"a failing check says why", here.Target{}, seen(func(s *seenNode) {
 			s.registrations[0].Health, s.registrations[0].Output = fleet.Critical, "HTTP GET: 500\nbody"
 		}), []string{"running critical HTTP GET: 500"}},
-		{"a maintenance says why", target{}, seen(func(s *seenNode) {
+		{"a maintenance says why", here.Target{}, seen(func(s *seenNode) {
 			s.registrations[0].Health, s.registrations[0].Reason = fleet.Maintenance, "reload by ann"
 		}), []string{"running maintenance reload by ann"}},
-		{"an ended container", target{}, seen(func(s *seenNode) {
+		{"an ended container", here.Target{}, seen(func(s *seenNode) {
 			s.instances[0].State, s.instances[0].ExitCode, s.instances[0].OOMKilled, s.registrations = fleet.Exited, 137, true, nil
 		}), []string{"exited unregistered exit code 137; out of memory"}},
-		{"a container that never ran", target{}, seen(func(s *seenNode) { s.instances[0].State, s.registrations = fleet.Created, nil }), []string{"created unregistered never ran"}},
-		{"labels that make no sense", target{}, seen(func(s *seenNode) { s.instances[0].Bad = []string{"svckit.port: x"} }), []string{"running passing labels: svckit.port: x"}},
-		{"nothing", target{}, seen(func(s *seenNode) { s.instances, s.registrations = nil, nil }), []string{}},
+		{"a container that never ran", here.Target{}, seen(func(s *seenNode) { s.instances[0].State, s.registrations = fleet.Created, nil }), []string{"created unregistered never ran"}},
+		{"labels that make no sense", here.Target{}, seen(func(s *seenNode) { s.instances[0].Bad = []string{"svckit.port: x"} }), []string{"running passing labels: svckit.port: x"}},
+		{"nothing", here.Target{}, seen(func(s *seenNode) { s.instances, s.registrations = nil, nil }), []string{}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -104,7 +105,7 @@ func TestPsPrintsATable(t *testing.T) {
 		b := running(idB)
 		b.Service, b.State, b.ExitCode, b.CPU, b.Memory = "api", fleet.Exited, 1, 0, 0
 		s.instances = append(s.instances, b)
-	}), target{}, now)
+	}), here.Target{}, now)
 	_, stdout, _ := call(t, func(_ context.Context, s *tool.Session) error {
 		return s.Result(list, func(w io.Writer) { list.write(w, s) })
 	})
@@ -164,7 +165,7 @@ func (f *fakeFleet) Service(_ context.Context, name string) ([]fleet.Registratio
 
 func TestTheFleetIsFoundByTheNamesOfReleasesInUse(t *testing.T) {
 	f := &fakeFleet{}
-	found, err := lookFleet(t.Context(), f, target{})
+	found, err := lookFleet(t.Context(), f, here.Target{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,17 +12,18 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"svckit/lib/fleet"
+	"svckit/lib/here"
 	"svckit/lib/tool"
 )
 
-func releasesCommand(w *world) *cli.Command {
+func releasesCommand(w *here.Node) *cli.Command {
 	return &cli.Command{
 		Name: "releases", Usage: "show the releases of an app, newest first", ArgsUsage: "[APP]",
 		Description: `"current" and "previous" name the services whose pointer is there; a digest with
 "!" was pushed again after the mark. Records that cannot be read are listed on stderr.`,
 		BashComplete: appNames(w),
 		Action: tool.Action(func(ctx context.Context, s *tool.Session, c *cli.Context) error {
-			t, _, err := w.target(c.Args().First())
+			t, _, err := w.Target(c.Args().First())
 			if err != nil {
 				return err
 			}

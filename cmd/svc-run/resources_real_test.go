@@ -12,6 +12,7 @@ import (
 
 	"svckit/lib/fault"
 	"svckit/lib/fleet"
+	"svckit/lib/here"
 )
 
 // cgroup reads a limit of a container where the kernel keeps it: with version 1
@@ -123,7 +124,7 @@ func TestCoresAndMemoryActInTheContainersCgroup(t *testing.T) {
 	if got := r.cores(loose); got != rest {
 		t.Errorf("the unbound one runs on %s, want %s", got, rest)
 	}
-	if again := decode[outcome](t, r.must("up", r.app+"/loose", "--json").stdout); again.Changed {
+	if again := decode[here.Outcome](t, r.must("up", r.app+"/loose", "--json").stdout); again.Changed {
 		t.Errorf("being moved made it outdated: %+v", again.Steps)
 	}
 

@@ -12,10 +12,11 @@ import (
 	"svckit/lib/consul"
 	"svckit/lib/fault"
 	"svckit/lib/fleet"
+	"svckit/lib/here"
 	"svckit/lib/tool"
 )
 
-func restoreCommand(w *world) *cli.Command {
+func restoreCommand(w *here.Node) *cli.Command {
 	return &cli.Command{
 		Name:      "restore",
 		Usage:     "start again what a reboot left stopped on this node, as it was",
@@ -46,13 +47,13 @@ type restored struct {
 
 // restoration is one service of a node: its outcome or its error.
 type restoration struct {
-	outcome
+	here.Outcome
 	Error  string   `json:"error,omitempty"`
 	Detail []string `json:"detail,omitempty"`
 }
 
-func restore(ctx context.Context, w *world, s *tool.Session, wait time.Duration) error {
-	of, err := w.restorable(s.Args)
+func restore(ctx context.Context, w *here.Node, s *tool.Session, wait time.Duration) error {
+	of, err := restorable(w, s.Args)
 	if err != nil {
 		return err
 	}
@@ -82,8 +83,8 @@ func restore(ctx context.Context, w *world, s *tool.Session, wait time.Duration)
 		s.Say("note: Consul is away, the last good config of this node is used: %v", away)
 	}
 	for _, t := range lost(list, known, settings.Prefix, away == nil) {
-		o, err := w.restoreOne(ctx, s, t, away == nil, wait)
-		one := restoration{outcome: o}
+		o, err := restoreOne(ctx, w, s, t, away == nil, wait)
+		one := restoration{Outcome: o}
 		one.App, one.Service = t.App, t.Service
 		if err != nil {
 			failures = append(failures, fmt.Errorf("restore %s: %w", t, err))
@@ -102,15 +103,15 @@ func restore(ctx context.Context, w *world, s *tool.Session, wait time.Duration)
 }
 
 // restorable is what the arguments name; nothing is every service of this node.
-func (w *world) restorable(args []string) (target, error) {
+func restorable(w *here.Node, args []string) (here.Target, error) {
 	switch len(args) {
 	case 0:
-		return target{}, nil
+		return here.Target{}, nil
 	case 1:
-		t, _, err := w.target(args[0])
+		t, _, err := w.Target(args[0])
 		return t, err
 	}
-	return target{}, fault.New(fault.Usage, "expected one app or service, got %d arguments", len(args))
+	return here.Target{}, fault.New(fault.Usage, "expected one app or service, got %d arguments", len(args))
 }
 
 // verdict is how restore ends when the result is printed.
@@ -149,7 +150,7 @@ func detailOf(err error) []string {
 func (r restored) text(w io.Writer) {
 	for _, s := range r.Services {
 		if s.Error == "" {
-			s.outcome.text(w)
+			s.Outcome.Text(w)
 		}
 	}
 	if len(r.Services) == 0 {

@@ -12,6 +12,7 @@ import (
 	"svckit/lib/delivery"
 	"svckit/lib/fault"
 	"svckit/lib/fleet"
+	"svckit/lib/here"
 	"svckit/lib/rollout"
 	"svckit/lib/spec"
 	"svckit/lib/tool"
@@ -19,18 +20,18 @@ import (
 
 // lost names the services that have something to restore, sorted: a container
 // that ended, or one that runs and Consul does not know (asked only where Consul answers).
-func lost(list []fleet.Instance, known []fleet.Registration, prefix string, asked bool) []target {
-	var out []target
+func lost(list []fleet.Instance, known []fleet.Registration, prefix string, asked bool) []here.Target {
+	var out []here.Target
 	for _, i := range list {
 		if i.Prefix != "" && i.Prefix != prefix || i.App == "" || i.Service == "" {
 			continue
 		}
 		registered := slices.ContainsFunc(known, func(r fleet.Registration) bool { return r.Meta[fleet.MetaContainer] == i.ID })
 		if i.State == fleet.Exited || asked && i.State == fleet.Running && !registered {
-			out = append(out, target{App: i.App, Service: i.Service})
+			out = append(out, here.Target{App: i.App, Service: i.Service})
 		}
 	}
-	slices.SortFunc(out, func(a, b target) int { return strings.Compare(a.String(), b.String()) })
+	slices.SortFunc(out, func(a, b here.Target) int { return strings.Compare(a.String(), b.String()) })
 	return slices.Compact(out)
 }
 
@@ -56,58 +57,60 @@ func last(list []fleet.Instance, known []fleet.Registration) (of fleet.Instance,
 }
 
 // restoreOne brings one service back.
-func (w *world) restoreOne(ctx context.Context, s *tool.Session, t target, online bool, wait time.Duration) (outcome, error) {
+func restoreOne(ctx context.Context, w *here.Node, s *tool.Session, t here.Target, online bool, wait time.Duration) (here.Outcome, error) {
 	if !online {
-		return w.wake(ctx, s, t, wait)
+		return wake(ctx, w, s, t, wait)
 	}
-	d, err := openService(ctx, w, s, t)
+	d, err := here.OpenService(ctx, w, s, t)
 	if err != nil {
-		return outcome{}, err
+		return here.Outcome{}, err
 	}
-	return d.work(ctx, wait, false, d.asItWas)
+	d.Wait = wait
+	return d.Work(ctx, func(ctx context.Context) (apply.Job, error) { return asItWas(ctx, d) })
 }
 
 // asItWas is the job that brings back the release that a service had on this node.
-func (d *deploy) asItWas(ctx context.Context) (apply.Job, error) {
-	list, err := d.world.Views.Instances(ctx, d.app, d.service)
+func asItWas(ctx context.Context, d *here.Deploy) (apply.Job, error) {
+	list, err := d.World.Views.Instances(ctx, d.App, d.Service)
 	if err != nil {
 		return apply.Job{}, err
 	}
-	known, err := d.world.Registrar.Registrations(ctx)
+	known, err := d.World.Registrar.Registrations(ctx)
 	if err != nil {
 		return apply.Job{}, err
 	}
 	of, count := last(list, known)
 	if count == 0 {
-		return apply.Job{}, fault.New(fault.NotFound, "no container of %s/%s ever ran here", d.app, d.service)
+		return apply.Job{}, fault.New(fault.NotFound, "no container of %s/%s ever ran here", d.App, d.Service)
 	}
-	release, err := d.consul.Release(ctx, d.app, of.Release)
+	release, err := d.Consul.Release(ctx, d.App, of.Release)
 	if errors.Is(err, fleet.ErrNotFound) {
-		err = fault.WithHint(err, "svc-run up %s/%s brings it to the app's current release", d.app, d.service)
+		err = fault.WithHint(err, "svc-run up %s/%s brings it to the app's current release", d.App, d.Service)
 	}
 	if err != nil {
 		return apply.Job{}, err
 	}
 	release.Image = of.Image
-	job, err := apply.ResolveRelease(ctx, d.consul, d.site, release, d.service, count)
+	job, err := apply.ResolveRelease(ctx, d.Consul, d.Site, release, d.Service, count)
 	job.Wanted.Revive = true
 	return job, err
 }
 
 // wake starts the containers of a service with the last good config, asking nobody.
-func (w *world) wake(ctx context.Context, s *tool.Session, t target, wait time.Duration) (outcome, error) {
-	d, err := openEngine(ctx, w, s, t)
+func wake(ctx context.Context, w *here.Node, s *tool.Session, t here.Target, wait time.Duration) (here.Outcome, error) {
+	d, err := here.OpenEngine(ctx, w, s, t)
 	if err != nil {
-		return outcome{}, err
+		return here.Outcome{}, err
 	}
-	if d.agent, err = remembered(ctx, d.world.Views); err != nil {
-		return outcome{}, err
+	if d.Agent, err = remembered(ctx, d.World.Views); err != nil {
+		return here.Outcome{}, err
 	}
-	if err := d.settle(ctx); err != nil {
-		return outcome{}, err
+	if err := d.Settle(ctx); err != nil {
+		return here.Outcome{}, err
 	}
-	d.world.Registrar, d.plan = alone{}, apply.PlanWake
-	return d.work(ctx, wait, false, d.fromMemory)
+	d.World.Registrar, d.Plan = here.Alone{}, apply.PlanWake
+	d.Wait = wait
+	return d.Work(ctx, func(ctx context.Context) (apply.Job, error) { return fromMemory(ctx, d) })
 }
 
 // How a container is gated whose check is not known: it runs without a restart.
@@ -117,22 +120,22 @@ const (
 )
 
 // fromMemory is a job of what this node kept of a service.
-func (d *deploy) fromMemory(ctx context.Context) (apply.Job, error) {
-	list, err := d.world.Views.Instances(ctx, d.app, d.service)
+func fromMemory(ctx context.Context, d *here.Deploy) (apply.Job, error) {
+	list, err := d.World.Views.Instances(ctx, d.App, d.Service)
 	if err != nil {
 		return apply.Job{}, err
 	}
 	of, count := last(list, nil)
-	values, at, err := delivery.LoadLast(d.settings.StateDir, d.app, d.service)
+	values, at, err := delivery.LoadLast(d.Settings.StateDir, d.App, d.Service)
 	switch {
 	case err == nil:
-		d.s.Say("note: config of %s/%s is the last good one of this node, from %s", d.app, d.service, at.Format(time.RFC3339))
+		d.Session.Say("note: config of %s/%s is the last good one of this node, from %s", d.App, d.Service, at.Format(time.RFC3339))
 	case !errors.Is(err, fleet.ErrNotFound) || of.Dir != "":
 		return apply.Job{}, fmt.Errorf("read last good config: %w", err)
 	}
-	service := bare(d.app, d.service)
+	service := bare(d.App, d.Service)
 	service.Check = spec.Check{MinHealthy: wakeHealthy, Deadline: wakeDeadline}
-	return apply.Job{Site: d.site, Values: values, Wanted: rollout.Wanted{
-		App: d.app, Service: service, Release: of.Release, Image: of.Image, Count: count,
+	return apply.Job{Site: d.Site, Values: values, Wanted: rollout.Wanted{
+		App: d.App, Service: service, Release: of.Release, Image: of.Image, Count: count,
 	}}, nil
 }

@@ -28,6 +28,7 @@ import (
 	"svckit/lib/dnsd"
 	"svckit/lib/docker"
 	"svckit/lib/fleet"
+	"svckit/lib/here"
 	"svckit/lib/rollout"
 	"svckit/lib/tool"
 )
@@ -46,14 +47,14 @@ func TestMain(m *testing.M) {
 	if err != nil {
 		main()
 	}
-	ctx := withAfter(context.Background(), func(done int, _ rollout.Step) {
+	ctx := here.WithAfter(context.Background(), func(done int, _ rollout.Step) {
 		if done == n {
 			self, _ := os.FindProcess(os.Getpid())
 			_ = self.Kill()
 			select {} // SIGKILL is on its way
 		}
 	})
-	os.Exit(tool.Run(ctx, app(here()), os.Args, os.Stdin, os.Stdout, os.Stderr))
+	os.Exit(tool.Run(ctx, app(here.This()), os.Args, os.Stdin, os.Stdout, os.Stderr))
 }
 
 // rig is one node for a test: an agent, a registry, the test engine, and an app
@@ -300,7 +301,7 @@ func decode[T any](t *testing.T, text string) T {
 func (r *rig) runIn(ctx context.Context, args ...string) result {
 	r.t.Helper()
 	var out, errs bytes.Buffer
-	code := tool.Run(ctx, app(here()), append([]string{"svc-run"}, args...), strings.NewReader(""), &out, &errs)
+	code := tool.Run(ctx, app(here.This()), append([]string{"svc-run"}, args...), strings.NewReader(""), &out, &errs)
 	return result{code, out.String(), errs.String()}
 }
 

@@ -8,10 +8,11 @@ import (
 	"svckit/lib/apply"
 	"svckit/lib/fault"
 	"svckit/lib/fleet"
+	"svckit/lib/here"
 	"svckit/lib/tool"
 )
 
-func rollbackCommand(w *world) *cli.Command {
+func rollbackCommand(w *here.Node) *cli.Command {
 	return &cli.Command{
 		Name:      "rollback",
 		Usage:     "bring a service on this node back to the last release marked stable, through the same gate",
@@ -30,12 +31,12 @@ func rollbackCommand(w *world) *cli.Command {
 	}
 }
 
-func rollback(ctx context.Context, w *world, s *tool.Session, c *cli.Context) error {
-	d, err := openDeploy(ctx, w, s)
+func rollback(ctx context.Context, w *here.Node, s *tool.Session, c *cli.Context) error {
+	d, err := open(ctx, w, s, c)
 	if err != nil {
 		return err
 	}
-	err = d.run(ctx, c, func(ctx context.Context) (apply.Job, error) { return d.goingBack(ctx, c.String("release")) })
+	err = d.Run(ctx, func(ctx context.Context) (apply.Job, error) { return goingBack(ctx, d, c.String("release")) })
 	if err == nil && !c.Bool("promote") && !s.DryRun {
 		s.Say("note: the app's current release was not moved; `svc-run promote` moves it for the whole fleet")
 	}
@@ -44,8 +45,8 @@ func rollback(ctx context.Context, w *world, s *tool.Session, c *cli.Context) er
 
 // goingBack is the job of a rollback: as many instances as run now, of the
 // stable release.
-func (d *deploy) goingBack(ctx context.Context, asked string) (apply.Job, error) {
-	list, err := d.world.Views.Instances(ctx, d.app, d.service)
+func goingBack(ctx context.Context, d *here.Deploy, asked string) (apply.Job, error) {
+	list, err := d.World.Views.Instances(ctx, d.App, d.Service)
 	if err != nil {
 		return apply.Job{}, err
 	}
@@ -55,25 +56,25 @@ func (d *deploy) goingBack(ctx context.Context, asked string) (apply.Job, error)
 			images = append(images, i.Image)
 		}
 	}
-	release, err := d.stable(ctx, asked, images)
+	release, err := stable(ctx, d, asked, images)
 	if err != nil {
 		return apply.Job{}, err
 	}
-	return apply.ResolveRelease(ctx, d.consul, d.site, release, d.service, max(len(images), 1))
+	return apply.ResolveRelease(ctx, d.Consul, d.Site, release, d.Service, max(len(images), 1))
 }
 
-func (d *deploy) stable(ctx context.Context, asked string, running []string) (fleet.Release, error) {
+func stable(ctx context.Context, d *here.Deploy, asked string, running []string) (fleet.Release, error) {
 	if asked != "" {
-		return d.consul.Release(ctx, d.app, asked)
+		return d.Consul.Release(ctx, d.App, asked)
 	}
-	list, bad, err := d.consul.Releases(ctx, d.app)
+	list, bad, err := d.Consul.Releases(ctx, d.App)
 	if err != nil {
 		return fleet.Release{}, err
 	}
 	if r, ok := apply.LastStable(list, running); ok {
 		return r, nil
 	}
-	e := fault.New(fault.NotFound, "app %s has no stable release other than what runs here", d.app)
+	e := fault.New(fault.NotFound, "app %s has no stable release other than what runs here", d.App)
 	e.Detail = bad
-	return fleet.Release{}, fault.WithHint(e, "svc-run releases %s lists them; --release names one", d.app)
+	return fleet.Release{}, fault.WithHint(e, "svc-run releases %s lists them; --release names one", d.App)
 }

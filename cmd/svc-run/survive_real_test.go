@@ -15,6 +15,7 @@ import (
 
 	"svckit/lib/fault"
 	"svckit/lib/fleet"
+	"svckit/lib/here"
 )
 
 // savedSpec has a secret and a rendered file.
@@ -81,7 +82,7 @@ func TestRegistrationsSurviveARestartOfTheAgent(t *testing.T) {
 			t.Errorf("was %+v\nis  %+v", b, a)
 		}
 	}
-	if again := decode[outcome](t, r.must("up", r.service(), "--instances", "2", "--json").stdout); again.Changed {
+	if again := decode[here.Outcome](t, r.must("up", r.service(), "--instances", "2", "--json").stdout); again.Changed {
 		t.Errorf("up after the restart: %+v", again.Steps)
 	}
 }
@@ -102,7 +103,7 @@ func TestAServiceSurvivesARestartOfTheEngine(t *testing.T) {
 	}
 	r.eventually("everything is delivered", func() bool { return r.delivered(after) == allDelivered })
 	r.eventually("it is passing", r.passing)
-	if again := decode[outcome](t, r.must("up", r.service(), "--json").stdout); again.Changed {
+	if again := decode[here.Outcome](t, r.must("up", r.service(), "--json").stdout); again.Changed {
 		t.Errorf("up after the restart: %+v", again.Steps)
 	}
 }
@@ -180,7 +181,7 @@ func TestRestoreBringsServicesBackAfterAReboot(t *testing.T) {
 	if again := decode[restored](t, r.must("restore", "--json").stdout); again.Changed || len(again.Services) != 0 {
 		t.Errorf("a second restore: %+v", again)
 	}
-	if up := decode[outcome](t, r.must("up", r.service(), "--release", "r1", "--instances", "2", "--json").stdout); up.Changed {
+	if up := decode[here.Outcome](t, r.must("up", r.service(), "--release", "r1", "--instances", "2", "--json").stdout); up.Changed {
 		t.Errorf("up after restore: %+v", up.Steps)
 	}
 }

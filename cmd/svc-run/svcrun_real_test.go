@@ -21,6 +21,7 @@ import (
 	"svckit/lib/consul"
 	"svckit/lib/docker"
 	"svckit/lib/fleet"
+	"svckit/lib/here"
 )
 
 // realNode is a node with an engine, a Consul agent and one instance of an app.
@@ -150,7 +151,7 @@ func TestLogsGoOnWithARealReplacement(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	j := logsJob{
-		engine: n.engine, prefix: n.prefix, target: target{n.app, "web"}, stdout: &out, stderr: io.Discard,
+		engine: n.engine, prefix: n.prefix, target: here.Target{App: n.app, Service: "web"}, stdout: &out, stderr: io.Discard,
 		options: docker.LogOptions{Tail: 10}, every: 200 * time.Millisecond, say: t.Logf,
 	}
 	done := make(chan error)

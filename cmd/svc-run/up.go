@@ -2,18 +2,16 @@ package main
 
 import (
 	"context"
-	"fmt"
-	"io"
 
 	"github.com/urfave/cli/v2"
 
 	"svckit/lib/apply"
 	"svckit/lib/fault"
-	"svckit/lib/rollout"
+	"svckit/lib/here"
 	"svckit/lib/tool"
 )
 
-func upCommand(w *world) *cli.Command {
+func upCommand(w *here.Node) *cli.Command {
 	return &cli.Command{
 		Name:      "up",
 		Usage:     "bring a service on this node to its release and config, start first, without losing a request",
@@ -49,80 +47,28 @@ func deployFlags() []cli.Flag {
 	}
 }
 
-func up(ctx context.Context, w *world, s *tool.Session, c *cli.Context) error {
+func up(ctx context.Context, w *here.Node, s *tool.Session, c *cli.Context) error {
 	if c.IsSet("image") || c.IsSet("env-file") || c.IsSet("file") {
 		return fault.WithHint(fault.New(fault.Usage, "--file, --image and --env-file need --local"), "otherwise releases and config come from Consul")
 	}
-	d, err := openDeploy(ctx, w, s)
+	d, err := open(ctx, w, s, c)
 	if err != nil {
 		return err
 	}
-	return d.run(ctx, c, func(ctx context.Context) (apply.Job, error) {
-		return apply.Resolve(ctx, d.consul, d.site, apply.Request{App: d.app, Service: d.service, Release: c.String("release"), Count: c.Int("instances")})
+	return d.Run(ctx, func(ctx context.Context) (apply.Job, error) {
+		return apply.Resolve(ctx, d.Consul, d.Site, apply.Request{App: d.App, Service: d.Service, Release: c.String("release"), Count: c.Int("instances")})
 	})
 }
 
-// outcome is what up, down and rollback print.
-type outcome struct {
-	App       string     `json:"app"`
-	Service   string     `json:"service"`
-	Release   string     `json:"release,omitempty"`
-	Image     string     `json:"image,omitempty"`
-	DNS       string     `json:"dns"`
-	FoundBy   string     `json:"found_by"` // SRV: clients need the port of the answer; A: an address is enough; "": it has no port
-	Changed   bool       `json:"changed"`
-	DryRun    bool       `json:"dry_run,omitempty"`
-	Promoted  bool       `json:"promoted,omitempty"`
-	Steps     []planStep `json:"steps"`
-	Notes     []string   `json:"notes,omitempty"`
-	Instances []live     `json:"instances"`
-}
-
-type planStep = rollout.Step
-
-// live is one instance as a result shows it.
-type live struct {
-	Name    string `json:"name"`
-	ID      string `json:"id"`
-	Release string `json:"release"`
-	State   string `json:"state"`
-	Address string `json:"address"`
-	Port    int    `json:"port"`
-}
-
-// text prints the outcome for people: the plan when it is a dry run, else what runs now.
-func (o outcome) text(w io.Writer) {
-	if o.DryRun {
-		for n, s := range o.Steps {
-			fmt.Fprintf(w, "%d. %s\n", n+1, s)
-		}
-		for _, n := range o.Notes {
-			fmt.Fprintf(w, "note: %s\n", n)
-		}
-		if len(o.Steps) == 0 {
-			fmt.Fprintf(w, "%s/%s: nothing to do\n", o.App, o.Service)
-		}
-		return
+// open opens the service that a command is called on, with what deployFlags say.
+func open(ctx context.Context, w *here.Node, s *tool.Session, c *cli.Context) (*here.Deploy, error) {
+	d, err := here.Open(ctx, w, s)
+	if err != nil {
+		return nil, err
 	}
-	if !o.Changed {
-		fmt.Fprintf(w, "%s/%s: nothing to do\n", o.App, o.Service)
+	d.Wait = c.Duration("wait-lock")
+	if c.Bool("promote") {
+		d.Then = func(ctx context.Context, job apply.Job) (bool, error) { return promoteHere(ctx, d, job) }
 	}
-	for _, i := range o.Instances {
-		at := ""
-		if i.Port > 0 {
-			at = fmt.Sprintf(" at %s:%d", i.Address, i.Port)
-		}
-		fmt.Fprintf(w, "%s/%s: %s runs release %s%s, found as %s%s\n", o.App, o.Service, i.Name, i.Release, at, o.DNS, by(o.FoundBy))
-	}
-	if len(o.Instances) == 0 {
-		fmt.Fprintf(w, "%s/%s: nothing runs on this node\n", o.App, o.Service)
-	}
-}
-
-// by renders how clients find a service, for a line of text.
-func by(found string) string {
-	if found == "" {
-		return ""
-	}
-	return " by " + found
+	return d, nil
 }

@@ -15,6 +15,7 @@ import (
 	"svckit/lab/load"
 	"svckit/lib/fault"
 	"svckit/lib/fleet"
+	"svckit/lib/here"
 	"svckit/lib/rollout"
 )
 
@@ -22,7 +23,7 @@ func TestUpBringsAReleaseToANameInDNSAndThenDoesNothing(t *testing.T) {
 	r := newRig(t)
 	r.release("r1", "good", plainSpec)
 	got := r.must("up", r.service(), "--json")
-	first := decode[outcome](t, got.stdout)
+	first := decode[here.Outcome](t, got.stdout)
 	if !first.Changed || len(first.Instances) != 1 || first.DNS != r.dns() {
 		t.Errorf("result %+v", first)
 	}
@@ -32,7 +33,7 @@ func TestUpBringsAReleaseToANameInDNSAndThenDoesNothing(t *testing.T) {
 	if got := r.get("/"); got != "r1\n" {
 		t.Errorf("the service answers %q", got)
 	}
-	again := decode[outcome](t, r.must("up", r.service(), "--json").stdout)
+	again := decode[here.Outcome](t, r.must("up", r.service(), "--json").stdout)
 	if again.Changed || len(again.Steps) != 0 || again.Instances[0].ID != first.Instances[0].ID {
 		t.Errorf("a second up: %+v", again)
 	}
@@ -54,8 +55,8 @@ func TestDryRunNamesEachStepAndTouchesNothing(t *testing.T) {
 	}
 	r.must("up", r.service())
 	r.release("r2", "good", strings.Replace(plainSpec, "8000", "8001", 1))
-	plan := decode[outcome](t, r.must("up", r.service(), "--release", "r2", "--dry-run", "--json").stdout)
-	i := slices.IndexFunc(plan.Steps, func(s planStep) bool { return s.Action == "create" })
+	plan := decode[here.Outcome](t, r.must("up", r.service(), "--release", "r2", "--dry-run", "--json").stdout)
+	i := slices.IndexFunc(plan.Steps, func(s rollout.Step) bool { return s.Action == "create" })
 	if i < 0 || !slices.Contains(plan.Steps[i].Fields, "port") || !strings.HasPrefix(plan.Steps[i].Fields[0], "image (") {
 		t.Errorf("the plan does not name the fields: %+v", plan.Steps)
 	}
@@ -125,7 +126,7 @@ func TestAContainerThatEndsAtOnceIsNotWaitedFor(t *testing.T) {
 	r := newRig(t)
 	r.release("r1", "crash", plainSpec)
 	var started time.Time
-	ctx := withAfter(t.Context(), func(_ int, s planStep) {
+	ctx := here.WithAfter(t.Context(), func(_ int, s rollout.Step) {
 		if s.Action == rollout.ActStart {
 			started = time.Now()
 		}
@@ -167,7 +168,7 @@ func TestAKilledUpIsFinishedByTheNext(t *testing.T) {
 	defer l.Stop()
 	to, from := "b", "a"
 	for n := 1; ; n++ {
-		plan := decode[outcome](t, r.must("up", r.service(), "--release", to, "--dry-run", "--json").stdout)
+		plan := decode[here.Outcome](t, r.must("up", r.service(), "--release", to, "--dry-run", "--json").stdout)
 		cmd := r.process([]string{fmt.Sprintf("%s=%d", killAfter, n)}, "up", r.service(), "--release", to)
 		var said bytes.Buffer
 		cmd.Stderr = &said
@@ -202,7 +203,7 @@ func TestDownLeavesDNSBeforeItStops(t *testing.T) {
 		t.Fatalf("%d endpoints, want 2", n)
 	}
 	var running int
-	ctx := withAfter(t.Context(), func(_ int, s planStep) {
+	ctx := here.WithAfter(t.Context(), func(_ int, s rollout.Step) {
 		if s.Action == "drain" {
 			list, _ := r.engine.Instances(t.Context(), r.app, "web")
 			for _, i := range list {
@@ -221,7 +222,7 @@ func TestDownLeavesDNSBeforeItStops(t *testing.T) {
 	if containers, entries := r.state(); len(containers) != 0 || entries != 0 {
 		t.Errorf("left %q and %d registrations", containers, entries)
 	}
-	if got := decode[outcome](t, r.must("down", r.service(), "--json").stdout); got.Changed {
+	if got := decode[here.Outcome](t, r.must("down", r.service(), "--json").stdout); got.Changed {
 		t.Errorf("a second down changed something: %+v", got)
 	}
 }
@@ -267,7 +268,7 @@ func TestTwoRunsAtTheSameTimeExcludeEachOther(t *testing.T) {
 		t.Errorf("exit %d, want 14 and the holder's pid %d\n%s", got.code, one.Process.Pid, got.stderr)
 	}
 	waited := r.must("up", r.service(), "--wait-lock", "60s", "--json")
-	if o := decode[outcome](t, waited.stdout); o.Changed {
+	if o := decode[here.Outcome](t, waited.stdout); o.Changed {
 		t.Errorf("the run that waited changed something: %+v", o)
 	}
 	if err := one.Wait(); err != nil {

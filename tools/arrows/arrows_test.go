@@ -39,6 +39,8 @@ func rules() Rules {
 			{Package: "watch", Imports: reach},
 			// Meet the user.
 			{Package: "tool", Imports: []string{"fault", "fleet"}},
+			// The node that a program runs on, with all its parts: what svc-run and svc-reload change it through.
+			{Package: "here", Imports: append(slices.Clone(facts), "apply", "rollout", "consul", "delivery", "dnsd", "docker", "node", "probe", "tool")},
 		},
 		Settled: map[string][]string{
 			"github.com/hashicorp/consul":            {}, // BUSL: never linked into our programs

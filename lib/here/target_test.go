@@ -1,4 +1,4 @@
-package main
+package here
 
 import (
 	"os"
@@ -39,13 +39,13 @@ func TestATargetIsReadInItsFolder(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			w := &world{folder: t.TempDir()}
+			w := &Node{Folder: t.TempDir()}
 			if tt.spec != "" {
-				if err := os.WriteFile(filepath.Join(w.folder, specFile), []byte(tt.spec), 0o600); err != nil {
+				if err := os.WriteFile(filepath.Join(w.Folder, SpecFile), []byte(tt.spec), 0o600); err != nil {
 					t.Fatal(err)
 				}
 			}
-			got, _, err := w.target(tt.arg)
+			got, _, err := w.Target(tt.arg)
 			if kind := fault.KindOf(err); kind != tt.kind {
 				t.Fatalf("kind %s (%v), want %s", kind, err, tt.kind)
 			}

@@ -1,4 +1,6 @@
-package main
+// Package here opens what a command needs of the node that it runs on: settings,
+// engine, agent, and all of it together for a change of one service.
+package here
 
 import (
 	"context"
@@ -12,29 +14,29 @@ import (
 	"svckit/lib/tool"
 )
 
-// world is what commands need of this node. Each part is opened when it is
+// Node is what commands need of this node. Each part is opened when it is
 // first asked for, so that a command needs no more of the node than it uses.
-type world struct {
-	getenv func(string) string
-	now    func() time.Time
-	folder string // where app.yaml is looked for
+type Node struct {
+	Getenv func(string) string
+	Now    func() time.Time
+	Folder string // where app.yaml is looked for
 
 	settings *node.Settings
 	consul   *consul.Client
 	docker   *docker.Engine
 }
 
-// here is the node that the process runs on.
-func here() *world { return &world{getenv: os.Getenv, now: time.Now, folder: "."} }
+// This is the node that the process runs on.
+func This() *Node { return &Node{Getenv: os.Getenv, Now: time.Now, Folder: "."} }
 
 // Settings returns the node's own settings.
-func (w *world) Settings(s *tool.Session) (node.Settings, error) {
+func (w *Node) Settings(s *tool.Session) (node.Settings, error) {
 	if w.settings == nil {
 		path := s.Config
 		if path == "" {
 			path = node.DefaultPath
 		}
-		settings, err := node.Load(path, w.getenv)
+		settings, err := node.Load(path, w.Getenv)
 		if err != nil {
 			return node.Settings{}, err
 		}
@@ -43,8 +45,11 @@ func (w *world) Settings(s *tool.Session) (node.Settings, error) {
 	return *w.settings, nil
 }
 
+// Use makes these the settings, whatever file and variables say.
+func (w *Node) Use(settings node.Settings) { w.settings = &settings }
+
 // Consul returns the client of the local agent. It asks nothing yet.
-func (w *world) Consul(s *tool.Session) (*consul.Client, error) {
+func (w *Node) Consul(s *tool.Session) (*consul.Client, error) {
 	if w.consul == nil {
 		settings, err := w.Settings(s)
 		if err != nil {
@@ -59,7 +64,7 @@ func (w *world) Consul(s *tool.Session) (*consul.Client, error) {
 }
 
 // Docker returns the local engine, which has answered a first question.
-func (w *world) Docker(ctx context.Context, s *tool.Session) (*docker.Engine, error) {
+func (w *Node) Docker(ctx context.Context, s *tool.Session) (*docker.Engine, error) {
 	if w.docker == nil {
 		engine, err := docker.Open(ctx, s.Log)
 		if err != nil {
@@ -70,20 +75,20 @@ func (w *world) Docker(ctx context.Context, s *tool.Session) (*docker.Engine, er
 	return w.docker, nil
 }
 
-// journal is where an audit record goes.
-type journal interface {
+// Journal is where an audit record goes.
+type Journal interface {
 	Record(ctx context.Context, a fleet.Audit) error
 	Token(ctx context.Context) (string, error)
 }
 
-// record writes what a mutating command did. The command's own result does not
+// Record writes what a mutating command did. The command's own result does not
 // depend on it: a record that cannot be written is told. It is written even
 // when ctx has ended.
-func (w *world) record(ctx context.Context, s *tool.Session, j journal, a fleet.Audit) {
+func (w *Node) Record(ctx context.Context, s *tool.Session, j Journal, a fleet.Audit) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	a.Schema, a.Program, a.Command = 1, s.Program, s.Command
-	a.Who = node.Who(w.getenv)
+	a.Who = node.Who(w.Getenv)
 	if token, err := j.Token(ctx); err == nil && token != "" {
 		a.Who += " token " + token
 	}

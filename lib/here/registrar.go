@@ -1,4 +1,4 @@
-package main
+package here
 
 import (
 	"context"
@@ -12,10 +12,10 @@ import (
 	"svckit/lib/rollout"
 )
 
-// agentOnly is a registrar that needs the local agent and none of its servers.
-type agentOnly struct{ *consul.Client }
+// AgentOnly is a registrar that needs the local agent and none of its servers.
+type AgentOnly struct{ *consul.Client }
 
-func (a agentOnly) Await(ctx context.Context, id, _ string, want fleet.Health) error {
+func (a AgentOnly) Await(ctx context.Context, id, _ string, want fleet.Health) error {
 	for {
 		all, err := a.Registrations(ctx)
 		if err != nil {
@@ -32,11 +32,11 @@ func (a agentOnly) Await(ctx context.Context, id, _ string, want fleet.Health) e
 	}
 }
 
-// alone stands in for Consul where there is none: by ID, what counts as known.
-type alone map[string]fleet.Registration
+// Alone stands in for Consul where there is none: by ID, what counts as known.
+type Alone map[string]fleet.Registration
 
-// adopt counts every container of the job's service that runs as known.
-func (u alone) adopt(ctx context.Context, views apply.Views, job apply.Job) error {
+// Adopt counts every container of the job's service that runs as known.
+func (u Alone) Adopt(ctx context.Context, views apply.Views, job apply.Job) error {
 	list, err := views.Instances(ctx, job.Wanted.App, job.Wanted.Service.Key)
 	for _, i := range list {
 		if i.State == fleet.Running {
@@ -46,18 +46,18 @@ func (u alone) adopt(ctx context.Context, views apply.Views, job apply.Job) erro
 	return err
 }
 
-func (u alone) Register(_ context.Context, r fleet.Registration) error {
+func (u Alone) Register(_ context.Context, r fleet.Registration) error {
 	r.Health = fleet.Passing
 	u[r.ID] = r
 	return nil
 }
 
-func (u alone) Deregister(_ context.Context, id string) error {
+func (u Alone) Deregister(_ context.Context, id string) error {
 	delete(u, id)
 	return nil
 }
 
-func (u alone) Registrations(context.Context) ([]fleet.Registration, error) {
+func (u Alone) Registrations(context.Context) ([]fleet.Registration, error) {
 	out := make([]fleet.Registration, 0, len(u))
 	for _, r := range u {
 		out = append(out, r)
@@ -65,4 +65,4 @@ func (u alone) Registrations(context.Context) ([]fleet.Registration, error) {
 	return out, nil
 }
 
-func (u alone) Await(context.Context, string, string, fleet.Health) error { return nil }
+func (u Alone) Await(context.Context, string, string, fleet.Health) error { return nil }

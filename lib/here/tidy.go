@@ -1,4 +1,4 @@
-package main
+package here
 
 import (
 	"context"
@@ -11,34 +11,34 @@ import (
 )
 
 // tidy does what may fail without the deployment having failed.
-func (d *deploy) tidy(ctx context.Context, job apply.Job, changed bool) {
-	if d.consul == nil || job.Wanted.Image == "" { // local mode; a service that goes
+func (d *Deploy) tidy(ctx context.Context, job apply.Job, changed bool) {
+	if d.Consul == nil || job.Wanted.Image == "" { // local mode; a service that goes
 		return
 	}
-	if err := delivery.SaveLast(d.settings.StateDir, d.app, d.service, job.Values, time.Now()); err != nil {
-		d.s.Log.Warn("last good config not kept: `up --local` will not find it", "error", err)
+	if err := delivery.SaveLast(d.Settings.StateDir, d.App, d.Service, job.Values, time.Now()); err != nil {
+		d.Session.Log.Warn("last good config not kept: `up --local` will not find it", "error", err)
 	}
 	if !changed {
 		return
 	}
 	if err := d.prune(ctx, job); err != nil {
-		d.s.Log.Warn("old images not removed", "error", err)
+		d.Session.Log.Warn("old images not removed", "error", err)
 	}
 }
 
 // prune removes old images of the app, never one that is current, stable or in use.
-func (d *deploy) prune(ctx context.Context, job apply.Job) error {
+func (d *Deploy) prune(ctx context.Context, job apply.Job) error {
 	keep := map[string]bool{job.Wanted.Image: true}
-	list, _, err := d.consul.Releases(ctx, d.app)
+	list, _, err := d.Consul.Releases(ctx, d.App)
 	if err != nil {
 		return err
 	}
-	current, err := d.consul.Current(ctx, d.app)
+	current, err := d.Consul.Current(ctx, d.App)
 	if err != nil {
 		return err
 	}
 	for _, r := range list {
-		p := current.Services[d.service]
+		p := current.Services[d.Service]
 		if r.Name == p.Release || r.Name == p.Previous {
 			keep[r.Image] = true
 		}
@@ -46,7 +46,7 @@ func (d *deploy) prune(ctx context.Context, job apply.Job) error {
 			keep[r.Stable.Image] = true
 		}
 	}
-	images := d.images()
+	images := d.Images()
 	for ref := range maps.Clone(keep) {
 		for _, name := range images.names(ref) {
 			keep[name] = true
@@ -54,12 +54,12 @@ func (d *deploy) prune(ctx context.Context, job apply.Job) error {
 	}
 	for _, name := range images.names(job.Wanted.Image) {
 		repo, _, _ := strings.Cut(name, "@")
-		gone, err := d.engine.Prune(ctx, repo, keep, d.settings.Keep)
+		gone, err := d.Engine.Prune(ctx, repo, keep, d.Settings.Keep)
 		if err != nil {
 			return err
 		}
 		for _, ref := range gone {
-			d.s.Log.Debug("old image removed", "image", ref)
+			d.Session.Log.Debug("old image removed", "image", ref)
 		}
 	}
 	return nil

@@ -1,4 +1,4 @@
-package main
+package here
 
 import (
 	"context"
@@ -24,40 +24,38 @@ import (
 	"svckit/lib/tool"
 )
 
-// openDeploy opens everything that changing a service on this node needs, and
+// Open opens everything that changing a service on this node needs, and
 // asks the agent and the engine who they are.
-func openDeploy(ctx context.Context, w *world, s *tool.Session) (*deploy, error) {
-	of, err := w.service(s.Args)
+func Open(ctx context.Context, w *Node, s *tool.Session) (*Deploy, error) {
+	of, err := w.Service(s.Args)
 	if err != nil {
 		return nil, err
 	}
-	return openService(ctx, w, s, of)
+	return OpenService(ctx, w, s, of)
 }
 
-// openService is openDeploy for a service that is known.
-func openService(ctx context.Context, w *world, s *tool.Session, of target) (*deploy, error) {
-	d, err := openEngine(ctx, w, s, of)
+// OpenService is Open for a service that is known.
+func OpenService(ctx context.Context, w *Node, s *tool.Session, of Target) (*Deploy, error) {
+	d, err := OpenEngine(ctx, w, s, of)
 	if err != nil {
 		return nil, err
 	}
-	if d.consul, err = w.Consul(s); err != nil {
+	if d.Consul, err = w.Consul(s); err != nil {
 		return nil, err
 	}
-	if d.agent, err = d.consul.Self(ctx); err != nil {
+	if d.Agent, err = d.Consul.Self(ctx); err != nil {
 		return nil, err
 	}
-	if err := d.settle(ctx); err != nil {
+	if err := d.Settle(ctx); err != nil {
 		return nil, err
 	}
-	d.world.Registrar = d.consul
-	if server := d.dnsServer(); server != "" {
-		d.world.Resolve = resolver(server)
-	}
+	d.World.Registrar = d.Consul
+	d.World.Resolve = d.Resolver()
 	return d, nil
 }
 
-// openEngine opens the settings and the container engine, which local mode needs too.
-func openEngine(ctx context.Context, w *world, s *tool.Session, of target) (*deploy, error) {
+// OpenEngine opens the settings and the container engine, which local mode needs too.
+func OpenEngine(ctx context.Context, w *Node, s *tool.Session, of Target) (*Deploy, error) {
 	settings, err := w.Settings(s)
 	if err != nil {
 		return nil, err
@@ -70,48 +68,45 @@ func openEngine(ctx context.Context, w *world, s *tool.Session, of target) (*dep
 	if err != nil {
 		return nil, err
 	}
-	d := &deploy{w: w, s: s, app: of.App, service: of.Service, settings: settings, engine: engine, plan: apply.Plan}
-	d.world = apply.World{
-		Containers: d.images(), Views: engine, Tuner: engine, Images: d.images(), Files: delivery.Folders{},
+	d := &Deploy{Node: w, Session: s, App: of.App, Service: of.Service, Settings: settings, Engine: engine, Plan: apply.Plan}
+	d.World = apply.World{
+		Containers: d.Images(), Views: engine, Tuner: engine, Images: d.Images(), Files: delivery.Folders{},
 		Probe: probe.Once, Log: s.Log, Guard: d.guard, PortFree: portFree, Random: rand.Uint32,
 	}
 	return d, nil
 }
 
-// images is the engine, with this node's mirrors.
-func (d *deploy) images() mirrored { return mirrored{d.engine, d.settings.Registries} }
+// Images is the engine, with this node's mirrors.
+func (d *Deploy) Images() mirrored { return mirrored{d.Engine, d.Settings.Registries} }
 
-// settle fills the site from settings, agent and engine: what is set wins over what is asked.
-func (d *deploy) settle(ctx context.Context) error {
-	info, err := d.engine.Info(ctx)
+// Settle fills the site from settings, agent and engine: what is set wins over what is asked.
+func (d *Deploy) Settle(ctx context.Context) error {
+	info, err := d.Engine.Info(ctx)
 	if err != nil {
 		return err
 	}
-	s := d.settings
-	d.site = apply.Site{
-		Trusted: d.site.Trusted,
+	s := d.Settings
+	d.Site = apply.Site{
+		Trusted: d.Site.Trusted,
 		Node: rollout.Node{
-			Name: first(s.Name, d.agent.Node), Zone: first(s.Zone, d.agent.Meta["zone"]),
-			Address: first(s.Address, d.agent.Address), DNS: s.ContainerDNS, Prefix: s.Prefix, Engine: info.ID,
+			Name: first(s.Name, d.Agent.Node), Zone: first(s.Zone, d.Agent.Meta["zone"]),
+			Address: first(s.Address, d.Agent.Address), DNS: s.ContainerDNS, Prefix: s.Prefix, Engine: info.ID,
 		},
 		Ports: [2]int{s.Ports.First, s.Ports.Last}, RunDir: s.RunDir, Cores: info.CPUs, Memory: info.Memory,
-		Margin: s.DNSMargin, HostPaths: s.HostPaths, Domain: first(d.agent.Domain, "consul"),
+		Margin: s.DNSMargin, HostPaths: s.HostPaths, Domain: first(d.Agent.Domain, "consul"),
 	}
-	if d.site.Address == "" {
+	if d.Site.Address == "" {
 		return fault.WithHint(fault.New(fault.Invalid, "this node's address is not known"), "set address in the node's settings (SVC_ADDRESS)")
 	}
 	return nil
 }
 
-// dnsServer is the server that is asked whether DNS shows an instance; "" asks none.
-func (d *deploy) dnsServer() string {
-	if d.settings.DNS == "off" {
-		return ""
+// Resolver asks the server that knows whether DNS shows an instance; nil when none is to be asked.
+func (d *Deploy) Resolver() apply.Resolver {
+	server := first(d.Settings.DNS, d.Agent.DNS)
+	if server == "" || server == "off" {
+		return nil
 	}
-	return first(d.settings.DNS, d.agent.DNS)
-}
-
-func resolver(server string) apply.Resolver {
 	return func(ctx context.Context, name string) ([]fleet.Endpoint, time.Duration, error) {
 		a, err := dnsd.Lookup(ctx, server, name)
 		return a.Endpoints, a.TTL, err
@@ -122,12 +117,12 @@ func resolver(server string) apply.Resolver {
 const guardLimit = 30 * time.Second
 
 // guard is held by at most one process of this node.
-func (d *deploy) guard(ctx context.Context) (func(), error) {
-	return holdFile(ctx, filepath.Join(d.settings.RunDir, "node.lock"), guardLimit)
+func (d *Deploy) guard(ctx context.Context) (func(), error) {
+	return HoldFile(ctx, filepath.Join(d.Settings.RunDir, "node.lock"), guardLimit)
 }
 
-// holdFile locks a file, for this process alone, within a limit.
-func holdFile(ctx context.Context, path string, limit time.Duration) (func(), error) {
+// HoldFile locks a file, for this process alone, within a limit.
+func HoldFile(ctx context.Context, path string, limit time.Duration) (func(), error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, err
 	}
@@ -154,25 +149,25 @@ func portFree(address string, port int) bool {
 	return true
 }
 
-// locked runs f while the lock of this service on this node is held. Its context
+// Locked runs f while the lock of this service on this node is held. Its context
 // ends with apply.ErrLockLost when the lock is lost.
 //
 // The lock is per node: batches of nodes deploy side by side. What must happen
 // once in the whole fleet takes the key above it.
-func (d *deploy) locked(ctx context.Context, wait time.Duration, f func(context.Context) error) error {
-	if d.consul == nil {
-		free, err := holdFile(ctx, filepath.Join(d.settings.RunDir, "locks", d.app+"."+d.service), max(wait, 100*time.Millisecond))
+func (d *Deploy) Locked(ctx context.Context, wait time.Duration, f func(context.Context) error) error {
+	if d.Consul == nil {
+		free, err := HoldFile(ctx, filepath.Join(d.Settings.RunDir, "locks", d.App+"."+d.Service), max(wait, 100*time.Millisecond))
 		if err != nil {
 			return err
 		}
 		defer free()
 		return f(ctx)
 	}
-	h, err := node.Holder(node.Who(d.w.getenv), d.site.Name, d.s.Program+" "+d.s.Command, time.Now())
+	h, err := node.Holder(node.Who(d.Node.Getenv), d.Site.Name, d.Session.Program+" "+d.Session.Command, time.Now())
 	if err != nil {
 		return err
 	}
-	lock, err := d.consul.Lock(ctx, "locks/"+d.app+"/"+d.service+"/"+d.site.Name, h, wait)
+	lock, err := d.Consul.Lock(ctx, "locks/"+d.App+"/"+d.Service+"/"+d.Site.Name, h, wait)
 	if err != nil {
 		return err
 	}
@@ -180,7 +175,7 @@ func (d *deploy) locked(ctx context.Context, wait time.Duration, f func(context.
 		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer cancel()
 		if err := lock.Release(end); err != nil {
-			d.s.Log.Warn("lock not released: it ends by itself", "error", err)
+			d.Session.Log.Warn("lock not released: it ends by itself", "error", err)
 		}
 	}()
 	held, cancel := context.WithCancelCause(ctx)

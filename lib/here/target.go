@@ -1,4 +1,4 @@
-package main
+package here
 
 import (
 	"errors"
@@ -12,42 +12,42 @@ import (
 	"svckit/lib/spec"
 )
 
-// specFile is the name of a spec in the folder of its source.
-const specFile = "app.yaml"
+// SpecFile is the name of a spec in the folder of its source.
+const SpecFile = "app.yaml"
 
 // maxSpec bounds an app.yaml in bytes.
 const maxSpec = 1 << 20
 
-// target is what a command is called on.
-type target struct {
+// Target is what a command is called on.
+type Target struct {
 	App     string
 	Service string // "" is every service of the app
 }
 
-func (t target) String() string {
+func (t Target) String() string {
 	if t.Service == "" {
 		return t.App
 	}
 	return t.App + "/" + t.Service
 }
 
-// target finds out what arg means here. local is the spec in the folder when it
+// Target finds out what arg means here. local is the spec in the folder when it
 // was needed to know, else nil.
-func (w *world) target(arg string) (t target, local *spec.App, err error) {
+func (w *Node) Target(arg string) (t Target, local *spec.App, err error) {
 	if t, ok, err := absolute(arg); ok || err != nil {
 		return t, nil, err
 	}
-	local, err = w.local()
+	local, err = w.Spec()
 	if err != nil {
-		return target{}, nil, err
+		return Target{}, nil, err
 	}
 	t, err = relative(arg, local)
 	return t, local, err
 }
 
-// local reads the app.yaml of the folder; nil when there is none.
-func (w *world) local() (*spec.App, error) {
-	path := filepath.Join(w.folder, specFile)
+// Spec reads the app.yaml of the folder; nil when there is none.
+func (w *Node) Spec() (*spec.App, error) {
+	path := filepath.Join(w.Folder, SpecFile)
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -63,23 +63,23 @@ func (w *world) local() (*spec.App, error) {
 	if len(text) > maxSpec {
 		return nil, fault.New(fault.Invalid, "read spec: %s is longer than %d bytes", path, maxSpec)
 	}
-	app, problems := spec.Decode(specFile, text)
-	if err := spec.Invalid("read "+specFile, problems); err != nil {
+	app, problems := spec.Decode(SpecFile, text)
+	if err := spec.Invalid("read "+SpecFile, problems); err != nil {
 		return nil, err
 	}
 	return &app, nil
 }
 
 // absolute reads APP/SERVICE, which means the same everywhere.
-func absolute(arg string) (t target, ok bool, err error) {
+func absolute(arg string) (t Target, ok bool, err error) {
 	app, service, err := spec.ParseRef(orAny(arg))
 	if err != nil {
-		return target{}, false, err
+		return Target{}, false, err
 	}
 	if app == "" {
-		return target{}, false, nil
+		return Target{}, false, nil
 	}
-	return target{App: app, Service: service}, true, nil
+	return Target{App: app, Service: service}, true, nil
 }
 
 // orAny stands in for no argument, whose name needs no check.
@@ -91,50 +91,50 @@ func orAny(arg string) string {
 }
 
 // relative reads SERVICE, APP or nothing in a folder whose spec is local (nil: it has none).
-func relative(arg string, local *spec.App) (target, error) {
+func relative(arg string, local *spec.App) (Target, error) {
 	switch {
 	case local == nil && arg == "":
-		return target{}, fault.WithHint(fault.New(fault.Usage, "no %s here, so the app must be named", specFile), "name it as APP or APP/SERVICE")
+		return Target{}, fault.WithHint(fault.New(fault.Usage, "no %s here, so the app must be named", SpecFile), "name it as APP or APP/SERVICE")
 	case local == nil:
-		return target{App: arg}, nil
+		return Target{App: arg}, nil
 	case arg == "" || arg == local.Name:
-		return target{App: local.Name}, nil
+		return Target{App: local.Name}, nil
 	}
 	if _, ok := local.Service(arg); ok {
-		return target{App: local.Name, Service: arg}, nil
+		return Target{App: local.Name, Service: arg}, nil
 	}
-	return target{App: arg}, nil
+	return Target{App: arg}, nil
 }
 
-// one insists on a single service: the only one of the app, if none was named.
-func one(t target, app *spec.App) (target, error) {
+// One insists on a single service: the only one of the app, if none was named.
+func One(t Target, app *spec.App) (Target, error) {
 	if t.Service != "" || app == nil {
 		return t, nil
 	}
 	if len(app.Services) == 1 {
-		return target{App: t.App, Service: app.Services[0].Key}, nil
+		return Target{App: t.App, Service: app.Services[0].Key}, nil
 	}
 	e := fault.New(fault.Usage, "%s has %d services, so one must be named", t.App, len(app.Services))
 	for _, s := range app.Services {
 		e.Detail = append(e.Detail, t.App+"/"+s.Key)
 	}
-	return target{}, e
+	return Target{}, e
 }
 
-// service is the one service that a command is called on.
-func (w *world) service(args []string) (target, error) {
+// Service is the one service that a command is called on.
+func (w *Node) Service(args []string) (Target, error) {
 	if len(args) > 1 {
-		return target{}, fault.New(fault.Usage, "expected one service, got %d arguments", len(args))
+		return Target{}, fault.New(fault.Usage, "expected one service, got %d arguments", len(args))
 	}
 	arg := ""
 	if len(args) == 1 {
 		arg = args[0]
 	}
-	t, local, err := w.target(arg)
+	t, local, err := w.Target(arg)
 	if err != nil {
-		return target{}, err
+		return Target{}, err
 	}
-	if t, err = one(t, local); err == nil && t.Service == "" {
+	if t, err = One(t, local); err == nil && t.Service == "" {
 		err = fault.WithHint(fault.New(fault.Usage, "%s names no service", t.App), "name it as %s/SERVICE", t.App)
 	}
 	return t, err

@@ -1,0 +1,166 @@
+package here
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"svckit/lib/apply"
+	"svckit/lib/consul"
+	"svckit/lib/docker"
+	"svckit/lib/fault"
+	"svckit/lib/fleet"
+	"svckit/lib/node"
+	"svckit/lib/rollout"
+	"svckit/lib/spec"
+	"svckit/lib/tool"
+)
+
+// Deploy is one call that changes a service on this node. The parts are there
+// once one of the Open functions has returned.
+type Deploy struct {
+	Node         *Node
+	Session      *tool.Session
+	App, Service string
+	Settings     node.Settings
+	Engine       *docker.Engine
+	Consul       *consul.Client // nil in local mode without an agent
+	Agent        fleet.Agent
+	Site         apply.Site
+	World        apply.World
+	// Plan turns the job into steps; apply.Plan unless a command sets another one.
+	Plan func(context.Context, apply.World, apply.Job) (apply.Job, rollout.Plan, error)
+	// Wait is how long the lock is waited for.
+	Wait time.Duration
+	// Then is called under the lock when the plan was walked; nil is allowed. It
+	// reports whether it changed something.
+	Then func(context.Context, apply.Job) (bool, error)
+}
+
+// MakeJob says what a command wants, complete.
+type MakeJob func(context.Context) (apply.Job, error)
+
+type afterKey struct{}
+
+// WithAfter has after called when a step of a plan is done. Tests cut runs there.
+func WithAfter(ctx context.Context, after func(n int, s rollout.Step)) context.Context {
+	return context.WithValue(ctx, afterKey{}, after)
+}
+
+// Run does the work and prints its outcome.
+func (d *Deploy) Run(ctx context.Context, make MakeJob) error {
+	o, err := d.Work(ctx, make)
+	if err != nil {
+		return err
+	}
+	return d.Session.Result(o, o.Text)
+}
+
+// Work locks, makes the job, plans, walks, and writes the journal.
+func (d *Deploy) Work(ctx context.Context, make MakeJob) (Outcome, error) {
+	look := func(ctx context.Context) (apply.Job, rollout.Plan, error) {
+		job, err := make(ctx)
+		if err != nil {
+			return job, rollout.Plan{}, err
+		}
+		d.Hide(job.Values)
+		return d.Plan(ctx, d.World, job)
+	}
+	if d.Session.DryRun {
+		job, p, err := look(ctx)
+		if err != nil {
+			return Outcome{}, err
+		}
+		o := d.Outcome(job, p)
+		o.DryRun, o.Changed = true, len(p.Steps) > 0
+		return o, nil
+	}
+	began := time.Now()
+	var o Outcome
+	err := d.Locked(ctx, d.Wait, func(ctx context.Context) error {
+		job, p, err := look(ctx)
+		if err != nil {
+			return err
+		}
+		o = d.Outcome(job, p)
+		if err := d.Walk(ctx, job, p); err != nil {
+			return err
+		}
+		o.Changed = len(p.Steps) > 0
+		if d.Then != nil {
+			if o.Promoted, err = d.Then(ctx, job); err != nil {
+				return err
+			}
+			o.Changed = o.Changed || o.Promoted
+		}
+		d.tidy(ctx, job, o.Changed)
+		return d.show(ctx, &o)
+	})
+	d.journal(ctx, o, err, began)
+	return o, err
+}
+
+func (d *Deploy) Outcome(job apply.Job, p rollout.Plan) Outcome {
+	w := job.Wanted
+	o := Outcome{App: d.App, Service: d.Service, Release: w.Release, Image: w.Image, Steps: p.Steps, Notes: p.Notes, Instances: []Live{}}
+	o.DNS, o.FoundBy = fmt.Sprintf("%s.service.%s", w.Service.Name, d.Site.Domain), rollout.FoundBy(w.Service)
+	if o.Steps == nil {
+		o.Steps = []rollout.Step{}
+	}
+	return o
+}
+
+// Hide keeps secrets out of everything that is printed from now on.
+func (d *Deploy) Hide(v spec.Values) {
+	for _, value := range v.Secrets {
+		d.Session.Hide(value)
+	}
+}
+
+// Walk tells each step and walks the plan.
+func (d *Deploy) Walk(ctx context.Context, job apply.Job, p rollout.Plan) error {
+	for _, n := range p.Notes {
+		d.Session.Say("note: %s", n)
+	}
+	after, _ := ctx.Value(afterKey{}).(func(int, rollout.Step))
+	w := apply.Walker{
+		World: d.World, Job: job, After: after,
+		Tell: func(n, total int, s rollout.Step) { d.Session.Say("%d/%d %s", n, total, s) },
+		Progress: func(s rollout.Step) (fleet.Progress, func()) {
+			return d.Session.Progress(fmt.Sprintf("%s %s", s.Action, s.Target))
+		},
+	}
+	return w.Walk(ctx, p)
+}
+
+// show fills in what runs now.
+func (d *Deploy) show(ctx context.Context, o *Outcome) error {
+	list, err := d.World.Views.Instances(ctx, d.App, d.Service)
+	if err != nil {
+		return err
+	}
+	for _, i := range list {
+		o.Instances = append(o.Instances, Live{
+			Name: i.Name, ID: i.Short(), Release: i.Release, State: string(i.State), Address: i.Address, Port: i.Port,
+		})
+	}
+	return nil
+}
+
+// journal writes the audit record of what changed something, or was meant to.
+func (d *Deploy) journal(ctx context.Context, o Outcome, err error, began time.Time) {
+	if d.Consul == nil || err == nil && !o.Changed {
+		return
+	}
+	a := fleet.Audit{
+		At: began.UTC(), Node: d.Site.Name, App: d.App, Service: d.Service,
+		Result: fault.KindOf(err).String(), Changed: o.Changed, Seconds: time.Since(began).Seconds(),
+	}
+	for _, s := range o.Steps {
+		a.Plan = append(a.Plan, s.String())
+	}
+	if err != nil {
+		a.Error = err.Error()
+	}
+	d.Node.Record(ctx, d.Session, d.Consul, a)
+}
