@@ -18,6 +18,7 @@ import (
 	"svckit/lib/dnsd"
 	"svckit/lib/fault"
 	"svckit/lib/fleet"
+	"svckit/lib/master"
 	"svckit/lib/node"
 	"svckit/lib/probe"
 	"svckit/lib/rollout"
@@ -49,7 +50,7 @@ func OpenService(ctx context.Context, w *Node, s *tool.Session, of Target) (*Dep
 	if err := d.Settle(ctx); err != nil {
 		return nil, err
 	}
-	d.World.Registrar = d.Consul
+	d.World.Registrar, d.World.Asides = d.Consul, d.Consul
 	d.World.Resolve = d.Resolver()
 	return d, nil
 }
@@ -70,8 +71,9 @@ func OpenEngine(ctx context.Context, w *Node, s *tool.Session, of Target) (*Depl
 	}
 	d := &Deploy{Node: w, Session: s, App: of.App, Service: of.Service, Settings: settings, Engine: engine, Plan: apply.Plan}
 	d.World = apply.World{
-		Containers: d.Images(), Views: engine, Tuner: engine, Images: d.Images(), Files: delivery.Folders{},
-		Probe: probe.Once, Log: s.Log, Guard: d.guard, PortFree: portFree, Random: rand.Uint32,
+		Containers: d.Images(), Views: engine, Tuner: engine, Images: d.Images(), Files: delivery.Folders{}, Keeper: delivery.Folders{},
+		Masters: master.Masters{Engine: engine}, Volume: noVolume{}, Loads: delivery.Loads{Dir: settings.StateDir},
+		Probe: probe.Once, Shown: probe.Shown, Log: s.Log, Guard: d.guard, PortFree: portFree, Random: rand.Uint32,
 	}
 	return d, nil
 }
