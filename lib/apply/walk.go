@@ -16,6 +16,7 @@ type Job struct {
 	Site   Site
 	Wanted rollout.Wanted
 	Values spec.Values
+	Notify []spec.Notify // whom the app wants to be told of failures
 }
 
 // Walker walks the steps of one plan.

@@ -33,6 +33,7 @@ func rules() Rules {
 			{Package: "dnsd", Imports: reach},
 			{Package: "docker", Imports: reach},
 			{Package: "node", Imports: reach},
+			{Package: "notify", Imports: reach}, // the webhooks of an app
 			{Package: "probe", Imports: reach},
 			{Package: "registry", Imports: reach},
 			{Package: "source", Imports: reach},
@@ -40,7 +41,7 @@ func rules() Rules {
 			// Meet the user.
 			{Package: "tool", Imports: []string{"fault", "fleet"}},
 			// The node that a program runs on, with all its parts: what svc-run and svc-reload change it through.
-			{Package: "here", Imports: append(slices.Clone(facts), "apply", "rollout", "consul", "delivery", "dnsd", "docker", "node", "probe", "tool")},
+			{Package: "here", Imports: append(slices.Clone(facts), "apply", "rollout", "consul", "delivery", "dnsd", "docker", "node", "notify", "probe", "tool")},
 		},
 		Settled: map[string][]string{
 			"github.com/hashicorp/consul":            {}, // BUSL: never linked into our programs
@@ -53,6 +54,7 @@ func rules() Rules {
 			"github.com/google/go-containerregistry/pkg/authn": {"lib/registry", "lib/docker"},
 			"github.com/google/go-containerregistry/pkg/name":  {"lib/registry", "lib/docker"},
 			"github.com/goccy/go-yaml":                         {"lib/strictyaml"},
+			"github.com/hashicorp/go-retryablehttp":            {"lib/notify"},
 			"github.com/miekg/dns":                             {"lib/dnsd"},
 			"github.com/urfave/cli":                            {"lib/tool", "cmd"},
 			"svckit/lab":                                       {"lab"},
