@@ -56,6 +56,7 @@ func upLocal(ctx context.Context, w *here.Node, s *tool.Session, c *cli.Context)
 		}
 		release := fleet.Release{App: folder.app.Name, Name: "local", Image: image, Templates: folder.templates}
 		job, err := apply.NewJob(d.Site, apply.Source{App: folder.app.Name, Service: service, Release: release, Layers: layers}, c.Int("instances"))
+		job.Notify = folder.app.Notify
 		if one, ok := d.World.Registrar.(here.Alone); ok && err == nil {
 			err = one.Adopt(ctx, d.World.Views, job)
 		}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -88,7 +87,7 @@ func restore(ctx context.Context, w *here.Node, s *tool.Session, wait time.Durat
 		one.App, one.Service = t.App, t.Service
 		if err != nil {
 			failures = append(failures, fmt.Errorf("restore %s: %w", t, err))
-			one.Error, one.Detail = err.Error(), detailOf(err)
+			one.Error, one.Detail = err.Error(), fault.DetailOf(err)
 		}
 		result.Changed = result.Changed || o.Changed
 		result.Services = append(result.Services, one)
@@ -127,7 +126,7 @@ func (r restored) verdict(failures []error) error {
 		e := fault.New(kind, "%d of %d services were not restored", len(failures), len(r.Services))
 		for _, f := range failures {
 			e.Detail = append(e.Detail, f.Error())
-			for _, line := range detailOf(f) {
+			for _, line := range fault.DetailOf(f) {
 				e.Detail = append(e.Detail, "  "+line)
 			}
 		}
@@ -135,14 +134,6 @@ func (r restored) verdict(failures []error) error {
 	case r.Offline != "" && len(r.Services) > 0:
 		return fault.WithHint(fault.New(fault.Partial, "what can be started without Consul was started; what it knows was not checked"),
 			"run `svc-run restore` again when Consul answers")
-	}
-	return nil
-}
-
-func detailOf(err error) []string {
-	var known *fault.Error
-	if errors.As(err, &known) {
-		return known.Detail
 	}
 	return nil
 }

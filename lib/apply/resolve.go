@@ -31,21 +31,25 @@ func Resolve(ctx context.Context, book Book, site Site, q Request) (Job, error) 
 	return ResolveRelease(ctx, book, site, release, q.Service, q.Count)
 }
 
-// ResolveRelease is Resolve for a release that was chosen already.
+// ResolveRelease is Resolve for a release that was chosen already. Once its spec
+// could be read, the job says whom to tell also when there is an error.
 func ResolveRelease(ctx context.Context, book Book, site Site, release fleet.Release, key string, count int) (Job, error) {
 	app, err := SpecOf(release)
 	if err != nil {
 		return Job{}, err
 	}
+	none := Job{Notify: app.Notify}
 	service, ok := app.Service(key)
 	if !ok {
-		return Job{}, noService(app, key, release.Name)
+		return none, noService(app, key, release.Name)
 	}
 	layers, err := book.Layers(ctx, app.Name, key)
 	if err != nil {
-		return Job{}, err
+		return none, err
 	}
-	return NewJob(site, Source{App: app.Name, Service: service, Release: release, Layers: layers}, count)
+	job, err := NewJob(site, Source{App: app.Name, Service: service, Release: release, Layers: layers}, count)
+	job.Notify = app.Notify
+	return job, err
 }
 
 // Source is everything a job is made of, whether it came out of KV or from a folder.

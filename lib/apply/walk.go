@@ -16,7 +16,8 @@ type Job struct {
 	Site   Site
 	Wanted rollout.Wanted
 	Values spec.Values
-	Staged string // generation of new code that lies ready and is not current yet; "": none
+	Staged string        // generation of new code that lies ready and is not current yet; "": none
+	Notify []spec.Notify // whom the app wants to be told of failures
 }
 
 // Walker walks the steps of one plan.

@@ -111,3 +111,34 @@ func KindOf(err error) Kind {
 	}
 	return Failed
 }
+
+// HintOf returns the outermost hint of err's tree, "" when there is none.
+func HintOf(err error) (hint string) {
+	walk(err, func(e *Error) bool { hint = e.Hint; return hint != "" })
+	return hint
+}
+
+// DetailOf returns the outermost details of err's tree.
+func DetailOf(err error) (detail []string) {
+	walk(err, func(e *Error) bool { detail = e.Detail; return len(detail) > 0 })
+	return detail
+}
+
+// walk visits each Error in err's tree, outermost first, until visit returns true.
+func walk(err error, visit func(*Error) bool) bool {
+	for err != nil {
+		if e, ok := err.(*Error); ok && visit(e) { //nolint:errorlint // each error of the tree is looked at by itself
+			return true
+		}
+		if many, ok := err.(interface{ Unwrap() []error }); ok {
+			for _, one := range many.Unwrap() {
+				if walk(one, visit) {
+					return true
+				}
+			}
+			return false
+		}
+		err = errors.Unwrap(err)
+	}
+	return false
+}

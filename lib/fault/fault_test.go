@@ -77,3 +77,17 @@ func TestTheREADMEShowsTheTable(t *testing.T) {
 		t.Errorf("the README shows %d codes, want %d", len(shown), len(fault.Codes()))
 	}
 }
+
+func TestHintAndDetailAreFoundAnywhereInAnError(t *testing.T) {
+	inner := &fault.Error{Kind: fault.Invalid, Msg: "read", Hint: "inner", Detail: []string{"one"}}
+	err := errors.Join(errors.New("other"), fault.WithHint(fmt.Errorf("up: %w", inner), "outer"))
+	if got := fault.HintOf(err); got != "outer" {
+		t.Errorf("hint %q, want the outermost", got)
+	}
+	if got := fault.DetailOf(err); len(got) != 1 || got[0] != "one" {
+		t.Errorf("detail %q", got)
+	}
+	if fault.HintOf(nil) != "" || fault.DetailOf(errors.New("plain")) != nil {
+		t.Error("found something where there is nothing")
+	}
+}

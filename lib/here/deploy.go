@@ -11,6 +11,7 @@ import (
 	"svckit/lib/fault"
 	"svckit/lib/fleet"
 	"svckit/lib/node"
+	"svckit/lib/notify"
 	"svckit/lib/rollout"
 	"svckit/lib/spec"
 	"svckit/lib/tool"
@@ -35,6 +36,9 @@ type Deploy struct {
 	// Then is called under the lock when the plan was walked; nil is allowed. It
 	// reports whether it changed something.
 	Then func(context.Context, apply.Job) (bool, error)
+	// Tell sends a message to the webhooks of an app, after the work and outside
+	// its lock. nil sends it at once and waits for at most notify.Limit.
+	Tell func(ctx context.Context, to []string, m notify.Message)
 }
 
 // MakeJob says what a command wants, complete.
@@ -77,8 +81,10 @@ func (d *Deploy) Work(ctx context.Context, make MakeJob) (Outcome, error) {
 	}
 	began := time.Now()
 	var o Outcome
+	var to []spec.Notify
 	err := d.Locked(ctx, d.Wait, func(ctx context.Context) error {
 		job, p, err := look(ctx)
+		to = job.Notify
 		if err != nil {
 			return err
 		}
@@ -97,6 +103,9 @@ func (d *Deploy) Work(ctx context.Context, make MakeJob) (Outcome, error) {
 		return d.show(ctx, &o)
 	})
 	d.journal(ctx, o, err, began)
+	if worthTelling(ctx, err) {
+		d.TellOf(ctx, to, d.Failure(o.Release, err))
+	}
 	return o, err
 }
 

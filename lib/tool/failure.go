@@ -2,7 +2,6 @@ package tool
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -22,7 +21,7 @@ type failure struct {
 // printError writes the last words of a program that failed.
 func printError(w io.Writer, program string, err error, asJSON bool) {
 	kind := fault.KindOf(err)
-	f := failure{Kind: kind.String(), Code: int(kind), Message: err.Error(), Hint: hintOf(err), Detail: detailOf(err)}
+	f := failure{Kind: kind.String(), Code: int(kind), Message: err.Error(), Hint: fault.HintOf(err), Detail: fault.DetailOf(err)}
 	if asJSON {
 		_ = encode(w, struct {
 			Schema int     `json:"schema"`
@@ -47,36 +46,6 @@ func encode(w io.Writer, v any) error {
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)
 	return e.Encode(v)
-}
-
-// hintOf and detailOf return the outermost hint and details of err's tree.
-func hintOf(err error) (hint string) {
-	walk(err, func(e *fault.Error) bool { hint = e.Hint; return hint != "" })
-	return hint
-}
-
-func detailOf(err error) (detail []string) {
-	walk(err, func(e *fault.Error) bool { detail = e.Detail; return len(detail) > 0 })
-	return detail
-}
-
-// walk visits each fault in err's tree, outermost first, until visit returns true.
-func walk(err error, visit func(*fault.Error) bool) bool {
-	for err != nil {
-		if e, ok := err.(*fault.Error); ok && visit(e) { //nolint:errorlint // each error of the tree is looked at by itself
-			return true
-		}
-		if many, ok := err.(interface{ Unwrap() []error }); ok {
-			for _, one := range many.Unwrap() {
-				if walk(one, visit) {
-					return true
-				}
-			}
-			return false
-		}
-		err = errors.Unwrap(err)
-	}
-	return false
 }
 
 func lines(s string) []string {

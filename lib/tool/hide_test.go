@@ -114,3 +114,14 @@ func FuzzHidingKeepsAllElseAndShowsNoSecret(f *testing.F) {
 		}
 	})
 }
+
+func TestAVeiledTextHidesWhatTheOutputHides(t *testing.T) {
+	s := &Session{hidden: &hidden{}}
+	s.Hide("hunter2-hunter2")
+	if got := s.Veil(`cannot open "hunter2-hunter2": no`); got != `cannot open "***": no` {
+		t.Errorf("got %s", got)
+	}
+	if got := (&Session{}).Veil("nothing is hidden"); got != "nothing is hidden" {
+		t.Errorf("got %s", got)
+	}
+}

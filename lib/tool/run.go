@@ -148,13 +148,13 @@ func judge(ctx context.Context, err error) error {
 		if cause.term {
 			kind = fault.Terminated
 		}
-		e := &fault.Error{Kind: kind, Err: err, Hint: hintOf(err), Detail: detailOf(err)}
+		e := &fault.Error{Kind: kind, Err: err, Hint: fault.HintOf(err), Detail: fault.DetailOf(err)}
 		if errors.Is(err, context.Canceled) {
 			e.Err = cause
 		}
 		return e
 	case fault.KindOf(err) == fault.Failed && errors.Is(err, context.DeadlineExceeded):
-		return &fault.Error{Kind: fault.Timeout, Err: err, Hint: hintOf(err), Detail: detailOf(err)}
+		return &fault.Error{Kind: fault.Timeout, Err: err, Hint: fault.HintOf(err), Detail: fault.DetailOf(err)}
 	}
 	return err
 }

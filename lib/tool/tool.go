@@ -74,6 +74,16 @@ func DryRun() cli.Flag {
 // Values shorter than 6 bytes are not hidden: they would garble ordinary text.
 func (s *Session) Hide(values ...string) { s.hidden.add(values...) }
 
+// Veil returns text as the session would print it: what Hide was told is replaced by ***. It is for
+// text that leaves the program another way.
+func (s *Session) Veil(text string) string {
+	if s.hidden == nil {
+		return text
+	}
+	text, _ = s.hidden.replace(text, true)
+	return text
+}
+
 func newSession(c *cli.Context, level hclog.Level) *Session {
 	r := runOf(c.App)
 	s := &Session{

@@ -34,6 +34,7 @@ func rules() Rules {
 			{Package: "docker", Imports: reach},
 			{Package: "master", Imports: append(slices.Clone(reach), "rollout")}, // gunicorn and uWSGI in containers
 			{Package: "node", Imports: reach},
+			{Package: "notify", Imports: reach}, // the webhooks of an app
 			{Package: "probe", Imports: reach},
 			{Package: "registry", Imports: reach},
 			{Package: "source", Imports: reach},
@@ -41,7 +42,7 @@ func rules() Rules {
 			// Meet the user.
 			{Package: "tool", Imports: []string{"fault", "fleet"}},
 			// The node that a program runs on, with all its parts: what svc-run and svc-reload change it through.
-			{Package: "here", Imports: append(slices.Clone(facts), "apply", "rollout", "consul", "delivery", "dnsd", "docker", "master", "node", "probe", "tool")},
+			{Package: "here", Imports: append(slices.Clone(facts), "apply", "rollout", "consul", "delivery", "dnsd", "docker", "master", "node", "notify", "probe", "tool")},
 		},
 		Settled: map[string][]string{
 			"github.com/hashicorp/consul":            {}, // BUSL: never linked into our programs
@@ -54,6 +55,7 @@ func rules() Rules {
 			"github.com/google/go-containerregistry/pkg/authn": {"lib/registry", "lib/docker"},
 			"github.com/google/go-containerregistry/pkg/name":  {"lib/registry", "lib/docker"},
 			"github.com/goccy/go-yaml":                         {"lib/strictyaml"},
+			"github.com/hashicorp/go-retryablehttp":            {"lib/notify"},
 			"github.com/miekg/dns":                             {"lib/dnsd"},
 			"gopkg.in/ini.v1":                                  {"lib/master"},
 			"github.com/urfave/cli":                            {"lib/tool", "cmd"},
