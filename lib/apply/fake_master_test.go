@@ -152,11 +152,19 @@ func (f fakeVolume) State(string, string) (fleet.Code, error) {
 	return f.code, nil
 }
 
-func (f fakeVolume) Switch(_, _, generation string) error {
+func (f fakeVolume) Switch(_ context.Context, _, _, generation string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.did("switch %s", generation)
 	f.code = fleet.Code{Generation: generation, Previous: f.code.Generation, Changed: time.Now()}
+	return nil
+}
+
+func (f fakeVolume) Restore(_ context.Context, _, _ string, was fleet.Code) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.did("restore code %s", was.Generation)
+	f.code = was
 	return nil
 }
 

@@ -39,7 +39,7 @@ const (
 func (w *Walker) reload(ctx context.Context, s rollout.Step) error {
 	switch s.Action {
 	case rollout.ActSwitch:
-		return w.switchCode(s.Target)
+		return w.switchCode(ctx, s.Target)
 	case rollout.ActSpare:
 		return w.spare(ctx, s)
 	case rollout.ActAside:
@@ -54,14 +54,14 @@ func (w *Walker) reload(ctx context.Context, s rollout.Step) error {
 	return w.comeBack(ctx, s)
 }
 
-func (w *Walker) switchCode(generation string) (err error) {
+func (w *Walker) switchCode(ctx context.Context, generation string) (err error) {
 	wanted := w.Job.Wanted
 	if w.reloading.code, err = codeOf(w.World, w.Job); err != nil {
 		return err
 	}
 	w.reloading.to = generation
 	w.Job.Staged = "" // what was staged is current now
-	return w.World.Volume.Switch(wanted.App, wanted.Service.Key, generation)
+	return w.World.Volume.Switch(ctx, wanted.App, wanted.Service.Key, generation)
 }
 
 // spare waits until enough other instances of the fleet pass.

@@ -32,7 +32,7 @@ func (w *Walker) undo(ctx context.Context, p rollout.Plan, n int, cause error) (
 	if !w.restorable(p, n, unwell) {
 		return w.leaveAside(ctx, unwell)
 	}
-	if err := w.putBack(); err != nil {
+	if err := w.putBack(ctx); err != nil {
 		return nil, err
 	}
 	if w.reloading.to != "" {
@@ -52,8 +52,8 @@ func (w *Walker) undo(ctx context.Context, p rollout.Plan, n int, cause error) (
 // restorable reports whether going back leads to a state in which all instances
 // run the version from before.
 func (w *Walker) restorable(p rollout.Plan, n int, unwell bool) bool {
-	if w.reloading.to != "" && w.reloading.code.Generation == "" || replacedBefore(p, n) {
-		return false // there is no way back
+	if replacedBefore(p, n) {
+		return false // an instance runs the new version for good
 	}
 	if len(w.reloading.ways) == 0 {
 		return true
@@ -62,7 +62,7 @@ func (w *Walker) restorable(p rollout.Plan, n int, unwell bool) bool {
 }
 
 // putBack makes code and files what they were before the walk.
-func (w *Walker) putBack() error {
+func (w *Walker) putBack(ctx context.Context) error {
 	for _, name := range slices.Sorted(maps.Keys(w.reloading.putBack)) {
 		if err := w.reloading.putBack[name](); err != nil {
 			return err
@@ -71,7 +71,7 @@ func (w *Walker) putBack() error {
 	if w.reloading.to == "" {
 		return nil
 	}
-	return w.World.Volume.Switch(w.Job.Wanted.App, w.Job.Wanted.Service.Key, w.reloading.code.Generation)
+	return w.World.Volume.Restore(ctx, w.Job.Wanted.App, w.Job.Wanted.Service.Key, w.reloading.code)
 }
 
 // again reloads an instance with what was before. Where its master has ended, the

@@ -99,7 +99,9 @@ type Masters interface {
 // fleet.ErrNotFound where there is none.
 type Volume interface {
 	State(app, service string) (fleet.Code, error)
-	Switch(app, service, generation string) error
+	Switch(ctx context.Context, app, service, generation string) error
+	// Restore takes back a Switch: what was current, and the one before.
+	Restore(ctx context.Context, app, service string, was fleet.Code) error
 }
 
 // Loads remembers what the masters of containers were proven to have loaded.

@@ -1,15 +1,20 @@
 package here
 
 import (
-	"svckit/lib/fault"
+	"context"
+
+	"svckit/lib/code"
 	"svckit/lib/fleet"
 )
 
-// noVolume is the code of a node that has none on volumes.
-type noVolume struct{}
+// volume is the code folder of this node, in the words of package apply.
+type volume struct{ *code.Store }
 
-func (noVolume) State(string, string) (fleet.Code, error) { return fleet.Code{}, fleet.ErrNotFound }
+func (v volume) State(app, service string) (fleet.Code, error) {
+	s, err := v.Store.State(app, service)
+	return fleet.Code{Generation: s.Generation, Previous: s.Previous, Changed: s.Changed}, err
+}
 
-func (noVolume) Switch(app, service, _ string) error {
-	return fault.New(fault.NotFound, "switch code of %s/%s: %w", app, service, fleet.ErrNotFound)
+func (v volume) Restore(ctx context.Context, app, service string, was fleet.Code) error {
+	return v.Store.Restore(ctx, app, service, code.State{Generation: was.Generation, Previous: was.Previous, Changed: was.Changed})
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"svckit/lib/apply"
+	"svckit/lib/code"
 	"svckit/lib/consul"
 	"svckit/lib/docker"
 	"svckit/lib/fault"
@@ -25,6 +26,7 @@ type Deploy struct {
 	App, Service string
 	Settings     node.Settings
 	Engine       *docker.Engine
+	Code         *code.Store
 	Consul       *consul.Client // nil in local mode without an agent
 	Agent        fleet.Agent
 	Site         apply.Site

@@ -14,6 +14,7 @@ import (
 	"github.com/gofrs/flock"
 
 	"svckit/lib/apply"
+	"svckit/lib/code"
 	"svckit/lib/delivery"
 	"svckit/lib/dnsd"
 	"svckit/lib/fault"
@@ -69,10 +70,14 @@ func OpenEngine(ctx context.Context, w *Node, s *tool.Session, of Target) (*Depl
 	if err != nil {
 		return nil, err
 	}
-	d := &Deploy{Node: w, Session: s, App: of.App, Service: of.Service, Settings: settings, Engine: engine, Plan: apply.Plan}
+	store, err := code.Open(settings.CodeDir)
+	if err != nil {
+		return nil, err
+	}
+	d := &Deploy{Node: w, Session: s, App: of.App, Service: of.Service, Settings: settings, Code: store, Engine: engine, Plan: apply.Plan}
 	d.World = apply.World{
 		Containers: d.Images(), Views: engine, Tuner: engine, Images: d.Images(), Files: delivery.Folders{}, Keeper: delivery.Folders{},
-		Masters: master.Masters{Engine: engine}, Volume: noVolume{}, Loads: delivery.Loads{Dir: settings.StateDir},
+		Masters: master.Masters{Engine: engine}, Volume: volume{store}, Loads: delivery.Loads{Dir: settings.StateDir},
 		Probe: probe.Once, Shown: probe.Shown, Log: s.Log, Guard: d.guard, PortFree: portFree, Random: rand.Uint32,
 	}
 	return d, nil

@@ -27,6 +27,7 @@ func rules() Rules {
 			// Do.
 			{Package: "apply", Imports: append(slices.Clone(facts), "cpuset", "rollout")},
 			// Reach: one outside system each, and never one another.
+			{Package: "code", Imports: reach}, // the code of services on the node's disk
 			{Package: "consul", Imports: reach},
 			{Package: "devagent", Imports: reach},
 			{Package: "delivery", Imports: reach}, // files and secrets on the node's tmpfs
@@ -42,7 +43,7 @@ func rules() Rules {
 			// Meet the user.
 			{Package: "tool", Imports: []string{"fault", "fleet"}},
 			// The node that a program runs on, with all its parts: what svc-run and svc-reload change it through.
-			{Package: "here", Imports: append(slices.Clone(facts), "apply", "rollout", "consul", "delivery", "dnsd", "docker", "master", "node", "notify", "probe", "tool")},
+			{Package: "here", Imports: append(slices.Clone(facts), "apply", "rollout", "code", "consul", "delivery", "dnsd", "docker", "master", "node", "notify", "probe", "tool")},
 		},
 		Settled: map[string][]string{
 			"github.com/hashicorp/consul":            {}, // BUSL: never linked into our programs
