@@ -8,6 +8,7 @@ import (
 
 	"svckit/lib/fault"
 	"svckit/lib/fleet"
+	"svckit/lib/here"
 )
 
 func container(id byte, service, image string, state fleet.State) fleet.Instance {
@@ -66,7 +67,7 @@ func TestRestoreTakesTheReleaseThatServed(t *testing.T) {
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
-			if of, count := last(row.list, row.known); of.Image != row.image || count != row.count {
+			if of, count := here.Last(row.list, row.known); of.Image != row.image || count != row.count {
 				t.Errorf("%d of %q, want %d of %q", count, of.Image, row.count, row.image)
 			}
 		})

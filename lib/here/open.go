@@ -156,6 +156,9 @@ func portFree(address string, port int) bool {
 	return true
 }
 
+// fleetWait is how long another node is waited for that takes instances of the same service out.
+const fleetWait = 5 * time.Minute
+
 // Locked runs f while the lock of this service on this node is held. Its context
 // ends with apply.ErrLockLost when the lock is lost.
 //
@@ -170,11 +173,16 @@ func (d *Deploy) Locked(ctx context.Context, wait time.Duration, f func(context.
 		defer free()
 		return f(ctx)
 	}
+	return d.holding(ctx, "locks/"+d.App+"/"+d.Service+"/"+d.Site.Name, wait, f)
+}
+
+// holding runs f while a key is held as a lock.
+func (d *Deploy) holding(ctx context.Context, key string, wait time.Duration, f func(context.Context) error) error {
 	h, err := node.Holder(node.Who(d.Node.Getenv), d.Site.Name, d.Session.Program+" "+d.Session.Command, time.Now())
 	if err != nil {
 		return err
 	}
-	lock, err := d.Consul.Lock(ctx, "locks/"+d.App+"/"+d.Service+"/"+d.Site.Name, h, wait)
+	lock, err := d.Consul.Lock(ctx, key, h, wait)
 	if err != nil {
 		return err
 	}

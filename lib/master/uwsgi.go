@@ -110,7 +110,9 @@ func uwsgiCheck(command []string, o options) []string {
 // loads. uwsgi without a server ends with 0 in any case, so its words count.
 func uwsgiBroken(ran fleet.Ran) []string {
 	lines := slices.Concat(ran.Last, ran.Errors)
-	loaded := slices.ContainsFunc(lines, func(line string) bool { return strings.HasPrefix(line, "WSGI app ") && strings.Contains(line, " ready in ") })
+	loaded := slices.ContainsFunc(lines, func(line string) bool {
+		return strings.HasPrefix(line, "WSGI app ") && strings.Contains(line, " ready in ")
+	})
 	failed := slices.ContainsFunc(lines, func(line string) bool { return strings.HasPrefix(line, "unable to load app") })
 	if loaded && !failed && ran.Code == 0 {
 		return nil

@@ -186,4 +186,3 @@ func (r *optionReader) expand(value, file string) string {
 	}
 	return strings.NewReplacer(pairs...).Replace(value)
 }
-

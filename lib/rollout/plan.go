@@ -50,6 +50,15 @@ type Step struct {
 // String renders "action target: reason".
 func (s Step) String() string { return fmt.Sprintf("%s %s: %s", s.Action, s.Target, s.Reason) }
 
+// Touches reports whether a step changes anything that clients or a next run could see.
+func Touches(s Step) bool {
+	switch s.Action {
+	case ActPull, ActGate, ActAwait, ActDrain, ActSpare, ActPreflight, ActProve:
+		return false
+	}
+	return true
+}
+
 // Plan is every step that brings a node to what is wanted. No steps: nothing to do.
 type Plan struct {
 	Steps []Step   `json:"steps"`
