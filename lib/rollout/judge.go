@@ -69,7 +69,10 @@ func withNews(w Wanted, seen Seen, j judged) judged {
 	m := seen.Masters[j.Name]
 	j.files = seen.Outdated[j.Name]
 	j.way, j.means = Means(w.Service, m)
-	if w.Reload == nil && len(m.Unsafe) > 0 { // a deployment has another way
+	if len(m.Unsafe) > 0 {
+		if w.Reload != nil {
+			return j // refused as a whole: see loadable
+		}
 		j.way, j.means = WayReplace, m.Unsafe[0]
 	}
 	if j.way == WayReplace {

@@ -220,7 +220,10 @@ func (p *planner) missing() int { return max(p.w.Count-len(p.keeps), 0) }
 
 // keepers brings kept containers up to date: files, registration, health.
 func (p *planner) keepers() {
-	for _, j := range p.keeps[:min(len(p.keeps), p.w.Count)] {
+	keeps := slices.Clone(p.keeps[:min(len(p.keeps), p.w.Count)])
+	// What a cut-off reload left out of DNS comes first: until then the others are too few.
+	slices.SortStableFunc(keeps, func(a, b judged) int { return cmp.Compare(leftAside(b), leftAside(a)) })
+	for _, j := range keeps {
 		if j.asleep {
 			p.wake(j)
 			continue

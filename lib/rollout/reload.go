@@ -71,6 +71,16 @@ func (p *planner) reload(j judged) {
 	}
 }
 
+// leftAside is 1 for an instance that a reload of ours took out.
+func leftAside(j judged) int {
+	if j.entry != nil {
+		if _, ours := AsideUntil(*j.entry); ours {
+			return 1
+		}
+	}
+	return 0
+}
+
 // byHand reports whether somebody took an instance out who will let it in again.
 func byHand(r fleet.Registration) bool {
 	_, ours := AsideUntil(r)
