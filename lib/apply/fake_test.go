@@ -36,6 +36,7 @@ type fakeNode struct {
 	made       int
 	dnsDown    bool
 	ttl        time.Duration
+	code       error // of the question for code on the node
 	mutations  []string
 }
 
@@ -56,6 +57,7 @@ func (f *fakeNode) world() apply.World {
 	return apply.World{
 		Containers: f, Views: f, Tuner: f, Images: f, Registrar: f, Files: fakeFiles{f}, Probe: f.probe, Resolve: f.resolve,
 		Log:      hclog.NewNullLogger(),
+		Code:     func(string, string) error { return f.code },
 		Guard:    func(context.Context) (func(), error) { return func() {}, nil },
 		PortFree: func(string, int) bool { return true },
 		Random:   func() uint32 { digits++; return digits },

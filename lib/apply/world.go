@@ -95,6 +95,9 @@ type World struct {
 	Resolve    Resolver // nil: DNS is not asked
 	Log        hclog.Logger
 
+	// Code tells whether code of a service whose image holds none is on the node:
+	// fleet.ErrNotFound when not. It is asked before containers of such a service are made.
+	Code func(app, service string) error
 	// Guard is held while ports and cores are chosen, so that two runs on one
 	// node do not choose the same.
 	Guard func(ctx context.Context) (release func(), err error)

@@ -14,6 +14,7 @@ import (
 	"github.com/gofrs/flock"
 
 	"svckit/lib/apply"
+	"svckit/lib/code"
 	"svckit/lib/delivery"
 	"svckit/lib/dnsd"
 	"svckit/lib/fault"
@@ -71,9 +72,21 @@ func OpenEngine(ctx context.Context, w *Node, s *tool.Session, of Target) (*Depl
 	d := &Deploy{Node: w, Session: s, App: of.App, Service: of.Service, Settings: settings, Engine: engine, Plan: apply.Plan}
 	d.World = apply.World{
 		Containers: d.Images(), Views: engine, Tuner: engine, Images: d.Images(), Files: delivery.Folders{},
-		Probe: probe.Once, Log: s.Log, Guard: d.guard, PortFree: portFree, Random: rand.Uint32,
+		Probe: probe.Once, Log: s.Log, Code: d.hasCode, Guard: d.guard, PortFree: portFree, Random: rand.Uint32,
 	}
 	return d, nil
+}
+
+// Code is where this node keeps the code of services whose images hold none.
+func (d *Deploy) Code() (*code.Store, error) { return code.Open(d.Settings.CodeDir) }
+
+func (d *Deploy) hasCode(app, service string) error {
+	store, err := d.Code()
+	if err != nil {
+		return err
+	}
+	_, err = store.State(app, service)
+	return err
 }
 
 // Images is the engine, with this node's mirrors.
@@ -90,7 +103,7 @@ func (d *Deploy) Settle(ctx context.Context) error {
 		Trusted: d.Site.Trusted,
 		Node: rollout.Node{
 			Name: first(s.Name, d.Agent.Node), Zone: first(s.Zone, d.Agent.Meta["zone"]),
-			Address: first(s.Address, d.Agent.Address), DNS: s.ContainerDNS, Prefix: s.Prefix, Engine: info.ID,
+			Address: first(s.Address, d.Agent.Address), DNS: s.ContainerDNS, Prefix: s.Prefix, Engine: info.ID, CodeDir: s.CodeDir,
 		},
 		Ports: [2]int{s.Ports.First, s.Ports.Last}, RunDir: s.RunDir, Cores: info.CPUs, Memory: info.Memory,
 		Margin: s.DNSMargin, HostPaths: s.HostPaths, Domain: first(d.Agent.Domain, "consul"),
