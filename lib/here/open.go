@@ -97,7 +97,7 @@ func (d *Deploy) Settle(ctx context.Context) error {
 		Trusted: d.Site.Trusted,
 		Node: rollout.Node{
 			Name: first(s.Name, d.Agent.Node), Zone: first(s.Zone, d.Agent.Meta["zone"]),
-			Address: first(s.Address, d.Agent.Address), DNS: s.ContainerDNS, Prefix: s.Prefix, Engine: info.ID,
+			Address: first(s.Address, d.Agent.Address), DNS: s.ContainerDNS, Prefix: s.Prefix, Engine: info.ID, CodeDir: s.CodeDir,
 		},
 		Ports: [2]int{s.Ports.First, s.Ports.Last}, RunDir: s.RunDir, Cores: info.CPUs, Memory: info.Memory,
 		Margin: s.DNSMargin, HostPaths: s.HostPaths, Domain: first(d.Agent.Domain, "consul"),
