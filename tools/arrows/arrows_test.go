@@ -24,6 +24,7 @@ func rules() Rules {
 			{Package: "cpuset", Imports: facts, Pure: true},
 			{Package: "dockerfile", Imports: facts, Pure: true},
 			{Package: "rollout", Imports: append(slices.Clone(facts), "cpuset"), Pure: true},
+			{Package: "settle", Imports: facts, Pure: true},
 			// Do.
 			{Package: "apply", Imports: append(slices.Clone(facts), "cpuset", "rollout")},
 			// Reach: one outside system each, and never one another.
