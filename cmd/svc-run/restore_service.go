@@ -10,7 +10,6 @@ import (
 
 	"svckit/lib/apply"
 	"svckit/lib/delivery"
-	"svckit/lib/fault"
 	"svckit/lib/fleet"
 	"svckit/lib/here"
 	"svckit/lib/rollout"
@@ -35,27 +34,6 @@ func lost(list []fleet.Instance, known []fleet.Registration, prefix string, aske
 	return slices.Compact(out)
 }
 
-// last is what a service was on this node: the newest of its containers that is
-// registered, else the newest at all, and how many there are of that image.
-func last(list []fleet.Instance, known []fleet.Registration) (of fleet.Instance, count int) {
-	best := -1
-	for _, i := range list { // oldest first
-		rank := 0
-		if slices.ContainsFunc(known, func(r fleet.Registration) bool { return r.Meta[fleet.MetaContainer] == i.ID }) {
-			rank = 1
-		}
-		if i.State != fleet.Created && rank >= best {
-			of, best = i, rank
-		}
-	}
-	for _, i := range list {
-		if i.State != fleet.Created && i.Image == of.Image {
-			count++
-		}
-	}
-	return of, count
-}
-
 // restoreOne brings one service back.
 func restoreOne(ctx context.Context, w *here.Node, s *tool.Session, t here.Target, online bool, wait time.Duration) (here.Outcome, error) {
 	if !online {
@@ -66,34 +44,7 @@ func restoreOne(ctx context.Context, w *here.Node, s *tool.Session, t here.Targe
 		return here.Outcome{}, err
 	}
 	d.Wait = wait
-	return d.Work(ctx, func(ctx context.Context) (apply.Job, error) { return asItWas(ctx, d) })
-}
-
-// asItWas is the job that brings back the release that a service had on this node.
-func asItWas(ctx context.Context, d *here.Deploy) (apply.Job, error) {
-	list, err := d.World.Views.Instances(ctx, d.App, d.Service)
-	if err != nil {
-		return apply.Job{}, err
-	}
-	known, err := d.World.Registrar.Registrations(ctx)
-	if err != nil {
-		return apply.Job{}, err
-	}
-	of, count := last(list, known)
-	if count == 0 {
-		return apply.Job{}, fault.New(fault.NotFound, "no container of %s/%s ever ran here", d.App, d.Service)
-	}
-	release, err := d.Consul.Release(ctx, d.App, of.Release)
-	if errors.Is(err, fleet.ErrNotFound) {
-		err = fault.WithHint(err, "svc-run up %s/%s brings it to the app's current release", d.App, d.Service)
-	}
-	if err != nil {
-		return apply.Job{}, err
-	}
-	release.Image = of.Image
-	job, err := apply.ResolveRelease(ctx, d.Consul, d.Site, release, d.Service, count)
-	job.Wanted.Revive = true
-	return job, err
+	return d.Work(ctx, func(ctx context.Context) (apply.Job, error) { return here.AsItWas(ctx, d) })
 }
 
 // wake starts the containers of a service with the last good config, asking nobody.
@@ -125,7 +76,7 @@ func fromMemory(ctx context.Context, d *here.Deploy) (apply.Job, error) {
 	if err != nil {
 		return apply.Job{}, err
 	}
-	of, count := last(list, nil)
+	of, count := here.Last(list, nil)
 	values, at, err := delivery.LoadLast(d.Settings.StateDir, d.App, d.Service)
 	switch {
 	case err == nil:
