@@ -38,6 +38,7 @@ func rules() Rules {
 			{Package: "probe", Imports: reach},
 			{Package: "registry", Imports: reach},
 			{Package: "source", Imports: reach},
+			{Package: "systemd", Imports: reach}, // the service manager that a daemon was started by
 			{Package: "watch", Imports: reach},
 			// Meet the user.
 			{Package: "tool", Imports: []string{"fault", "fleet"}},
@@ -55,6 +56,7 @@ func rules() Rules {
 			"github.com/google/go-containerregistry/pkg/authn": {"lib/registry", "lib/docker"},
 			"github.com/google/go-containerregistry/pkg/name":  {"lib/registry", "lib/docker"},
 			"github.com/goccy/go-yaml":                         {"lib/strictyaml"},
+			"github.com/coreos/go-systemd":                     {"lib/systemd"},
 			"github.com/hashicorp/go-retryablehttp":            {"lib/notify"},
 			"github.com/miekg/dns":                             {"lib/dnsd"},
 			"github.com/urfave/cli":                            {"lib/tool", "cmd"},
