@@ -41,7 +41,7 @@ func AsItWas(ctx context.Context, d *Deploy) (apply.Job, error) {
 
 // AsItRuns is the job of the release that a service runs on this node, with the
 // config of now and as many instances as there are. Once the spec of the release
-// could be read, it says whom to tell also when there is an error.
+// could be read, it names the release and whom to tell also when there is an error.
 func AsItRuns(ctx context.Context, d *Deploy) (apply.Job, error) { return asIs(ctx, d, Runs) }
 
 // Runs reports whether a container is one that its service is made of now: it
@@ -71,5 +71,7 @@ func asIs(ctx context.Context, d *Deploy, counts func(fleet.Instance) bool) (app
 		return apply.Job{}, err
 	}
 	release.Image = of.Image
-	return apply.ResolveRelease(ctx, d.Consul, d.Site, release, d.Service, count)
+	job, err := apply.ResolveRelease(ctx, d.Consul, d.Site, release, d.Service, count)
+	job.Wanted.Release = release.Name
+	return job, err
 }

@@ -96,6 +96,11 @@ func (b *Book) Keep(names []string) {
 			b.forget(name)
 		}
 	}
+	for name := range b.told {
+		if b.services[name] == nil && !slices.Contains(names, name) {
+			delete(b.told, name) // an earlier book's
+		}
+	}
 }
 
 func (b *Book) forget(name string) {
