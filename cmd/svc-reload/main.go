@@ -17,6 +17,6 @@ func app(w *here.Node) *cli.App {
 	return &cli.App{
 		Name: "svc-reload", Usage: a.Usage, ArgsUsage: a.ArgsUsage, Description: a.Description,
 		Flags: a.Flags, Action: a.Action, BashComplete: a.BashComplete,
-		Commands: []*cli.Command{rollbackCommand(w)},
+		Commands: []*cli.Command{rollbackCommand(w), watchCommand(w)},
 	}
 }

@@ -8,7 +8,6 @@ import (
 
 	"svckit/lib/fault"
 	"svckit/lib/fleet"
-	"svckit/lib/here"
 )
 
 func container(id byte, service, image string, state fleet.State) fleet.Instance {
@@ -42,33 +41,6 @@ func TestRestoreLooksAfterWhatDoesNotRunOrIsNotKnown(t *testing.T) {
 			}
 			if !slices.Equal(got, row.want) {
 				t.Errorf("%q, want %q", got, row.want)
-			}
-		})
-	}
-}
-
-func TestRestoreTakesTheReleaseThatServed(t *testing.T) {
-	old, old2 := container('a', "web", "r1", fleet.Exited), container('b', "web", "r1", fleet.Exited)
-	cut := container('c', "web", "r2", fleet.Exited)
-	half := container('d', "web", "r3", fleet.Created)
-	rows := []struct {
-		name  string
-		list  []fleet.Instance // oldest first
-		known []fleet.Registration
-		image string
-		count int
-	}{
-		{"as many as there were", []fleet.Instance{old, old2}, []fleet.Registration{knownAs(old), knownAs(old2)}, "r1", 2},
-		{"a newer one was not let in yet", []fleet.Instance{old, cut}, []fleet.Registration{knownAs(old)}, "r1", 1},
-		{"nothing is registered: the newest", []fleet.Instance{old, cut}, nil, "r2", 1},
-		{"both are registered: the newest", []fleet.Instance{old, cut}, []fleet.Registration{knownAs(old), knownAs(cut)}, "r2", 1},
-		{"what never ran does not count", []fleet.Instance{old, half}, nil, "r1", 1},
-		{"nothing ever ran", []fleet.Instance{half}, nil, "", 0},
-	}
-	for _, row := range rows {
-		t.Run(row.name, func(t *testing.T) {
-			if of, count := here.Last(row.list, row.known); of.Image != row.image || count != row.count {
-				t.Errorf("%d of %q, want %d of %q", count, of.Image, row.count, row.image)
 			}
 		})
 	}

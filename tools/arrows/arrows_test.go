@@ -24,6 +24,7 @@ func rules() Rules {
 			{Package: "cpuset", Imports: facts, Pure: true},
 			{Package: "dockerfile", Imports: facts, Pure: true},
 			{Package: "rollout", Imports: append(slices.Clone(facts), "cpuset"), Pure: true},
+			{Package: "settle", Imports: facts, Pure: true},
 			// Do.
 			{Package: "apply", Imports: append(slices.Clone(facts), "cpuset", "rollout")},
 			// Reach: one outside system each, and never one another.
@@ -39,6 +40,7 @@ func rules() Rules {
 			{Package: "probe", Imports: reach},
 			{Package: "registry", Imports: reach},
 			{Package: "source", Imports: reach},
+			{Package: "systemd", Imports: reach}, // the service manager that a daemon was started by
 			{Package: "watch", Imports: reach},
 			// Meet the user.
 			{Package: "tool", Imports: []string{"fault", "fleet"}},
@@ -56,6 +58,7 @@ func rules() Rules {
 			"github.com/google/go-containerregistry/pkg/authn": {"lib/registry", "lib/docker"},
 			"github.com/google/go-containerregistry/pkg/name":  {"lib/registry", "lib/docker"},
 			"github.com/goccy/go-yaml":                         {"lib/strictyaml"},
+			"github.com/coreos/go-systemd":                     {"lib/systemd"},
 			"github.com/hashicorp/go-retryablehttp":            {"lib/notify"},
 			"github.com/miekg/dns":                             {"lib/dnsd"},
 			"gopkg.in/ini.v1":                                  {"lib/master"},
