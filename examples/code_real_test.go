@@ -39,8 +39,8 @@ type volume struct {
 	folder  string // a copy of the example, to be changed
 }
 
-// newVolume builds the image and runs one service as svc-run would, with change applied to its source.
-func newVolume(t *testing.T, service string, change map[string][2]string) *volume {
+// newVolume runs one service as svc-run would, with change applied to its source.
+func newVolume(t *testing.T, image, service string, change map[string][2]string) *volume {
 	t.Helper()
 	t.Setenv("DOCKER_HOST", lab.DockerHost(t))
 	v := &volume{t: t, folder: t.TempDir()}
@@ -64,7 +64,7 @@ func newVolume(t *testing.T, service string, change map[string][2]string) *volum
 	v.url = fmt.Sprintf("http://127.0.0.1:%d", port)
 	name := fmt.Sprintf("svckit-code-%s-%d", service, port)
 	w := rollout.Wanted{
-		App: "code-on-volume", Service: v.service, Image: build(t, "code-on-volume", "BASE="+lab.BaseImage),
+		App: "code-on-volume", Service: v.service, Image: image,
 		Env: rollout.Identity("code-on-volume", v.service, "r1", node),
 	}
 	v.id, err = v.engine.Create(t.Context(), rollout.Container(w, node, name, rollout.Seat{Port: port}, nil))
@@ -176,6 +176,7 @@ func (v *volume) reload(how string) generation {
 }
 
 func TestNewCodeOnTheVolumeIsLoadedByAReload(t *testing.T) {
+	image := build(t, "code-on-volume", "BASE="+lab.BaseImage)
 	old := map[string][2]string{}
 	for _, row := range []struct {
 		name, service, how string
@@ -194,7 +195,7 @@ func TestNewCodeOnTheVolumeIsLoadedByAReload(t *testing.T) {
 		{"uWSGI without pythonpath stays in the old version, HUP", "api", hup, map[string][2]string{"uwsgi.ini": {"pythonpath = /srv/app", ""}}, "one", "two", "two"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			v := newVolume(t, row.service, row.change)
+			v := newVolume(t, image, row.service, row.change)
 			first, err := v.ask()
 			must(t, err)
 			if first.Generation != "one" || first.Config != "one" {
@@ -223,6 +224,7 @@ func TestNewCodeOnTheVolumeIsLoadedByAReload(t *testing.T) {
 // How new code is tried in the container before it is current and before any signal.
 func TestNewCodeIsTriedWithoutTouchingWhatRuns(t *testing.T) {
 	const at = "/run/svckit/code/versions/"
+	image := build(t, "code-on-volume", "BASE="+lab.BaseImage)
 	for service, try := range map[string]func(generation string) []string{
 		"web": func(g string) []string {
 			return []string{"gunicorn", "--check-config", "-c", at + g + "/gunicorn.conf.py", "--chdir", at + g, "app:application"}
@@ -235,7 +237,7 @@ func TestNewCodeIsTriedWithoutTouchingWhatRuns(t *testing.T) {
 		},
 	} {
 		t.Run(service, func(t *testing.T) {
-			v := newVolume(t, service, nil)
+			v := newVolume(t, image, service, nil)
 			before, err := v.ask()
 			must(t, err)
 			good := v.put("two")
