@@ -14,6 +14,7 @@ import (
 
 	"svckit/lib/fault"
 	"svckit/lib/fleet"
+	"svckit/lib/rollout"
 )
 
 func store(t testing.TB) *Store {
@@ -383,4 +384,21 @@ func TestALockThatIsHeldIsWaitedForUntilTheContextEnds(t *testing.T) {
 	}
 	free()
 	must(t, s.Switch(t.Context(), "shop", "web", one))
+}
+
+func TestVersionsThatProcessesStandInAreNamed(t *testing.T) {
+	proc := t.TempDir()
+	for pid, at := range map[string]string{
+		"1": "/run/svckit/code/versions/two/pkg", "2": "/run/svckit/code/versions/one", "3": "/srv/versions/three",
+		"4": "/run/svckit/code/versions/one", "5": "/run/svckit/code", "6": "/run/svckit/code/versions/..",
+	} {
+		must(t, os.MkdirAll(filepath.Join(proc, pid), 0o755))
+		must(t, os.Symlink(at, filepath.Join(proc, pid, "cwd")))
+	}
+	if got := standing(proc, []int{1, 2, 3, 4, 5, 6, 7}); !slices.Equal(got, []string{"one", "two"}) {
+		t.Errorf("standing in %q", got)
+	}
+	if target != rollout.CodeTarget {
+		t.Errorf("looked for below %s, mounted at %s", target, rollout.CodeTarget)
+	}
 }
