@@ -18,7 +18,9 @@ func (m Masters) examineGunicorn(ctx context.Context, i fleet.Instance, f *fleet
 		f.Unsafe = append(f.Unsafe, "its command does not name gunicorn: what it would load cannot be tried")
 		return nil
 	}
-	ran, err := m.Engine.Exec(ctx, i.ID, in.at(code, command))
+	p := in.at(code, command)
+	p.Env = append(p.Env, "PWD=/") // else gunicorn shows a folder that nobody set as if somebody had
+	ran, err := m.Engine.Exec(ctx, i.ID, p)
 	if err != nil {
 		return err
 	}
@@ -36,7 +38,25 @@ func (m Masters) examineGunicorn(ctx context.Context, i fleet.Instance, f *fleet
 		f.Broken = lastOf(ran, "gunicorn --check-config")
 	}
 	gunicornFacts(f, set)
+	if in.inCode(code) && !goesAgain(i.Command, set, code) {
+		f.Deaf = fmt.Sprintf("no chdir is set: on HUP its workers would stay in the version from before and load that (chdir = %q in its settings mends it)", code.Mount)
+	}
 	return nil
+}
+
+// goesAgain reports whether gunicorn, on HUP, goes to the place of the code again,
+// through the link and so into the version that is current then.
+func goesAgain(command []string, set map[string]string, code fleet.CodeAt) bool {
+	for k, word := range command {
+		value, ok := strings.CutPrefix(word, "--chdir=")
+		if word == "--chdir" && k+1 < len(command) {
+			value, ok = command[k+1], true
+		}
+		if ok {
+			return within(value, code.Mount)
+		}
+	}
+	return within(set["chdir"], code.Mount)
 }
 
 // gunicornCheck is the command that checks instead of serving; nil when it is not known.

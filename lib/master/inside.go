@@ -76,6 +76,11 @@ func (in inside) at(code fleet.CodeAt, command []string) fleet.Program {
 	return p
 }
 
+// inCode reports whether a process stands in the code of its volume.
+func (in inside) inCode(code fleet.CodeAt) bool {
+	return code.Mount != "" && (within(in.dir, code.Mount) || within(in.dir, code.Versions))
+}
+
 // replaced renames each place of the code in a text, where it stands as a whole path.
 func replaced(text string, code fleet.CodeAt) string {
 	var b strings.Builder
