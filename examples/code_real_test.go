@@ -82,7 +82,6 @@ func must(t *testing.T, err error) {
 	}
 }
 
-
 func (v *volume) edit(file, old, new string) {
 	v.t.Helper()
 	path := filepath.Join(v.folder, file)
