@@ -1,5 +1,5 @@
-// Command svc-reload brings new config into services that run on this node, by
-// signal where their master can take it, without losing a request.
+// Command svc-reload brings new code and config into services that run on this
+// node, without losing a request, and proves it.
 package main
 
 import (
@@ -13,13 +13,10 @@ func main() { tool.Main(app(here.This())) }
 
 // app is the program on a node.
 func app(w *here.Node) *cli.App {
+	a := reloadCommand(w)
 	return &cli.App{
-		Name:  "svc-reload",
-		Usage: "bring new config into running services on this node",
-		Description: `svc-reload acts on this node only: its Docker engine and its Consul agent.
-A service is named APP/SERVICE or, in a folder with an app.yaml, SERVICE.`,
-		Commands: []*cli.Command{
-			watchCommand(w),
-		},
+		Name: "svc-reload", Usage: a.Usage, ArgsUsage: a.ArgsUsage, Description: a.Description,
+		Flags: a.Flags, Action: a.Action, BashComplete: a.BashComplete,
+		Commands: []*cli.Command{rollbackCommand(w), watchCommand(w)},
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"svckit/lib/fault"
+	"svckit/lib/fleet"
 	"svckit/lib/rollout"
 )
 
@@ -47,12 +48,12 @@ func (v *devService) reload(ctx context.Context) error {
 func (v *devService) tryLoad(ctx context.Context, command []string) error {
 	limited, cancel := context.WithTimeout(ctx, preflightLimit)
 	defer cancel()
-	code, last, err := v.d.base.Engine.Exec(limited, v.id, command)
-	if err != nil || code == 0 {
+	ran, err := v.d.base.Engine.Exec(limited, v.id, fleet.Program{Command: command})
+	if err != nil || ran.Code == 0 {
 		return err
 	}
-	e := fault.New(fault.Unhealthy, "the new code does not load (%s, exit code %d); the old keeps serving", command[0], code)
-	e.Detail = last
+	e := fault.New(fault.Unhealthy, "the new code does not load (%s, exit code %d); the old keeps serving", command[0], ran.Code)
+	e.Detail = ran.Last
 	return e
 }
 

@@ -37,17 +37,25 @@ type fakeNode struct {
 	dnsDown    bool
 	ttl        time.Duration
 	mutations  []string
+	code       fleet.Code        // on the node's volume; the zero value: none
+	loaded     map[string]string // container id → code and files that its workers have loaded
+	noted      map[string]string // container id → what was noted of that
+	pid        int
+	manner     manner // of its masters
 }
 
 type fakeContainer struct {
 	fleet.Instance
-	want fleet.Container
+	want   fleet.Container
+	master fleet.Master
+	grace  []graceful // workers that end soon
 }
 
 func newFakeNode() *fakeNode {
 	return &fakeNode{
 		containers: map[string]*fakeContainer{}, entries: map[string]fleet.Registration{},
 		local: map[string]bool{}, files: map[string]map[string]string{}, taken: map[int]bool{},
+		loaded: map[string]string{}, noted: map[string]string{}, pid: 100,
 	}
 }
 
@@ -55,6 +63,7 @@ func (f *fakeNode) world() apply.World {
 	digits := uint32(0)
 	return apply.World{
 		Containers: f, Views: f, Tuner: f, Images: f, Registrar: f, Files: fakeFiles{f}, Probe: f.probe, Resolve: f.resolve,
+		Keeper: fakeFiles{f}, Masters: fakeMasters{f}, Volume: fakeVolume{f}, Loads: fakeLoads{f}, Asides: f, Shown: f.shown,
 		Log:      hclog.NewNullLogger(),
 		Guard:    func(context.Context) (func(), error) { return func() {}, nil },
 		PortFree: func(string, int) bool { return true },
@@ -110,6 +119,7 @@ func (f *fakeNode) Start(_ context.Context, id string) error {
 		return fleet.ErrPortTaken
 	}
 	c.State, c.StartedAt = fleet.Running, time.Now()
+	f.boot(c)
 	if strings.Contains(c.want.Image, "crash") {
 		c.State, c.ExitCode, c.Restarts = fleet.Restarting, 3, 1
 	}
@@ -259,6 +269,8 @@ func (f *fakeNode) probe(_ context.Context, c fleet.Check) (string, error) {
 		}
 		switch {
 		case strings.Contains(i.want.Image, "bad"):
+			return "500 Internal Server Error", errors.New("answered 500")
+		case f.manner.sick[f.loaded[i.ID]]:
 			return "500 Internal Server Error", errors.New("answered 500")
 		case strings.Contains(i.want.Image, "flap") && time.Since(i.StartedAt)/time.Second%2 == 1:
 			return "", errors.New("connection refused")

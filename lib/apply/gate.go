@@ -39,7 +39,9 @@ func (w *Walker) gate(ctx context.Context, s rollout.Step) error {
 		case rollout.Passed:
 			return nil
 		case rollout.Failed:
-			return w.evidence(ctx, look, output, reason)
+			e := fault.New(fault.Unhealthy, "%s", reason)
+			e.Detail = w.evidence(ctx, look, output)
+			return e
 		case rollout.Waiting:
 		}
 		// Close looks at first: most containers are well, or have ended, soon after their start.
@@ -92,26 +94,25 @@ func probed(l rollout.Look) string {
 // tailLines is how much of a failed container's output is shown.
 const tailLines = 30
 
-// evidence is the error of a gate that did not open.
-func (w *Walker) evidence(ctx context.Context, l rollout.Look, output, reason string) error {
+// evidence is what is known of a container that did not become well: its last
+// probe, its state and its last lines.
+func (w *Walker) evidence(ctx context.Context, l rollout.Look, output string) []string {
 	i := l.Instance
-	e := fault.New(fault.Unhealthy, "%s", reason)
-	e.Detail = []string{"last probe: " + probed(l)}
+	out := []string{"last probe: " + probed(l)}
 	if output != "" && !strings.Contains(probed(l), output) {
-		e.Detail = append(e.Detail, "its answer: "+output)
+		out = append(out, "its answer: "+output)
 	}
-	e.Detail = append(e.Detail, fmt.Sprintf("container: %s %s, exit code %d, %d restarts", i.Name, i.State, i.ExitCode, i.Restarts))
+	out = append(out, fmt.Sprintf("container: %s %s, exit code %d, %d restarts", i.Name, i.State, i.ExitCode, i.Restarts))
 	lines, err := w.World.Views.Tail(ctx, i.ID, tailLines)
 	switch {
 	case err != nil:
-		e.Detail = append(e.Detail, "its output could not be read: "+err.Error())
+		return append(out, "its output could not be read: "+err.Error())
 	case len(lines) == 0:
-		e.Detail = append(e.Detail, "it printed nothing")
-	default:
-		e.Detail = append(e.Detail, "its output ends with:")
-		for _, line := range lines {
-			e.Detail = append(e.Detail, "  | "+line)
-		}
+		return append(out, "it printed nothing")
 	}
-	return e
+	out = append(out, "its output ends with:")
+	for _, line := range lines {
+		out = append(out, "  | "+line)
+	}
+	return out
 }

@@ -24,19 +24,59 @@ const recoveryLimit = 3 * time.Minute
 func (w *Walker) giveUp(ctx context.Context, p rollout.Plan, n int, cause error) error {
 	s := p.Steps[n]
 	failed, begun := halfDone(p, n)
-	if errors.Is(context.Cause(ctx), ErrLockLost) || !begun {
+	if errors.Is(context.Cause(ctx), ErrLockLost) || !begun && !w.reloading.begun() {
 		return fmt.Errorf("%s %s: %w", s.Action, s.Target, cause)
 	}
 	back, cancel := detached(ctx, recoveryLimit)
 	defer cancel()
+	if !begun {
+		return w.giveUpReload(back, p, n, cause)
+	}
 	serving, err := w.takeBack(back, failed)
 	out := outcome(p, n, failed, cause, serving)
+	if w.reloading.begun() { // the code was switched for the new container
+		said, uerr := w.undo(back, p, n, cause)
+		out.Detail = append(out.Detail, said...)
+		err = errors.Join(err, uerr)
+	}
 	if err != nil {
 		out.Kind = fault.Failed
 		out.Detail = append(out.Detail, "and it could not be taken back: "+err.Error())
 		out.Hint = "run `svc-run up` again: it cleans up and goes on"
 	}
 	return out
+}
+
+// giveUpReload ends a walk that failed while it reloaded what lives on.
+func (w *Walker) giveUpReload(ctx context.Context, p rollout.Plan, n int, cause error) error {
+	s := p.Steps[n]
+	said, err := w.undo(ctx, p, n, cause)
+	out := &fault.Error{Kind: fault.KindOf(cause), Err: fmt.Errorf("%s %s: %w", s.Action, s.Target, cause)}
+	var known *fault.Error
+	if errors.As(cause, &known) {
+		out.Detail, out.Hint = append(out.Detail, known.Detail...), known.Hint
+	}
+	out.Detail = append(out.Detail, said...)
+	if errors.Is(cause, context.Canceled) {
+		out.Kind = fault.Interrupted
+	} else if w.partly() {
+		out.Kind = fault.Partial
+	}
+	if err != nil {
+		out.Detail = append(out.Detail, "and it could not be taken back: "+err.Error())
+		out.Hint = "`svc-run doctor` and `svc-run logs` show more; `svc-run up` replaces what cannot be mended"
+	}
+	return out
+}
+
+// partly reports whether some instance runs the new version for good although the walk failed.
+func (w *Walker) partly() bool {
+	for _, state := range w.States {
+		if state == rollout.AfterReloaded {
+			return true
+		}
+	}
+	return false
 }
 
 // halfDone looks at a plan whose step n did not succeed. It returns the new

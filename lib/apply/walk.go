@@ -16,6 +16,7 @@ type Job struct {
 	Site   Site
 	Wanted rollout.Wanted
 	Values spec.Values
+	Staged string        // generation of new code that lies ready and is not current yet; "": none
 	Notify []spec.Notify // whom the app wants to be told of failures
 }
 
@@ -30,10 +31,14 @@ type Walker struct {
 	// Progress reports long steps; nil is allowed.
 	Progress func(s rollout.Step) (p fleet.Progress, done func())
 
+	// States names, by container, what a reload left it in; it is filled by Walk.
+	States map[string]rollout.After
+
 	ids       map[string]string             // container name → id
 	regs      map[string]fleet.Registration // container name → its registration
 	withdrawn map[string]fleet.Registration // container name → the registration this walk took away
 	ttl       time.Duration                 // the longest that DNS let clients keep an answer
+	reloading reloading
 }
 
 // Walk does every step in order and stops at the first that fails, or between
@@ -63,6 +68,8 @@ func (w *Walker) begin(p rollout.Plan) {
 	w.ids = map[string]string{}
 	w.regs = map[string]fleet.Registration{}
 	w.withdrawn = map[string]fleet.Registration{}
+	w.reloading = newReloading()
+	w.States = map[string]rollout.After{}
 	for _, s := range p.Steps {
 		if s.ID != "" {
 			w.ids[s.Target] = s.ID
@@ -96,8 +103,8 @@ func (w *Walker) step(ctx context.Context, s rollout.Step) error {
 		return w.remove(ctx, s)
 	case rollout.ActDeliver:
 		return w.deliver(ctx, s)
-	case rollout.ActReload:
-		return w.World.Tuner.Signal(ctx, w.ids[s.Target], "HUP")
+	case rollout.ActSwitch, rollout.ActSpare, rollout.ActAside, rollout.ActPreflight, rollout.ActReload, rollout.ActProve, rollout.ActReturn:
+		return w.reload(ctx, s)
 	}
 	return fault.New(fault.Failed, "no such action")
 }
@@ -143,6 +150,9 @@ func (w *Walker) remove(ctx context.Context, s rollout.Step) error {
 	if err := w.World.Containers.Remove(ctx, id); err != nil {
 		return err
 	}
+	if err := w.World.Loads.Forget(id); err != nil {
+		w.World.Log.Warn("record of a container that is gone stays", "container", s.Target, "error", err)
+	}
 	if i.Dir != "" {
 		if err := w.World.Files.Remove(i.Dir); err != nil {
 			return err
@@ -159,11 +169,20 @@ func (w *Walker) deliver(ctx context.Context, s rollout.Step) error {
 	if err != nil {
 		return err
 	}
-	if i.Dir != "" && i.State != fleet.Running {
+	if i.Dir == "" {
+		return nil
+	}
+	if i.State != fleet.Running {
 		if _, err := w.World.Files.Prepare(i.Dir, w.Job.Values); err != nil {
 			return err
 		}
+		return w.put(ctx, i.ID, i.Dir)
 	}
+	putBack, err := w.World.Keeper.Keep(i.Dir)
+	if err != nil {
+		return err
+	}
+	w.reloading.putBack[s.Target] = putBack
 	return w.put(ctx, i.ID, i.Dir)
 }
 

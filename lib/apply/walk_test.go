@@ -305,7 +305,7 @@ func TestFilesAreDeliveredBeforeTheStartAndAgainWhenTheyChange(t *testing.T) {
 			t.Errorf("said %q, want %q", said, want)
 		}
 		said, err = up(t.Context(), node, job("good", 1, with("two")), nil)
-		if want := []string{"deliver", "reload", "gate"}; err != nil || !slices.Equal(said, want) {
+		if want := []string{"deliver", "preflight", "reload", "prove"}; err != nil || !slices.Equal(said, want) {
 			t.Errorf("said %q (%v), want %q", said, err, want)
 		}
 		for dir, files := range node.files {

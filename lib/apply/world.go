@@ -77,6 +77,50 @@ type Files interface {
 	Remove(dir string) error
 }
 
+// Keeper holds the delivered files of a container so that they can be put back.
+type Keeper interface {
+	Keep(dir string) (putBack func() error, err error)
+}
+
+// Masters looks at the process managers in running containers and talks to them.
+type Masters interface {
+	// Look finds the master and its workers. It asks nobody in the container.
+	Look(ctx context.Context, i fleet.Instance, kind spec.Master) (fleet.Master, error)
+	// Examine is Look, and what the master can do, what speaks against telling it
+	// anything, and whether the code loads in a process beside it.
+	Examine(ctx context.Context, i fleet.Instance, s spec.Service, code fleet.CodeAt) (fleet.Master, error)
+	// Tell makes the master reload.
+	Tell(ctx context.Context, i fleet.Instance, m fleet.Master, way rollout.Way) error
+	// Resize makes it start (1) or end (-1) one worker.
+	Resize(ctx context.Context, i fleet.Instance, m fleet.Master, by int) error
+}
+
+// Volume is the code of services on a volume of this node. State returns
+// fleet.ErrNotFound where there is none.
+type Volume interface {
+	State(app, service string) (fleet.Code, error)
+	Switch(ctx context.Context, app, service, generation string) error
+	// Restore takes back a Switch: what was current, and the one before.
+	Restore(ctx context.Context, app, service string, was fleet.Code) error
+}
+
+// Loads remembers what the masters of containers were proven to have loaded.
+type Loads interface {
+	Stale(i fleet.Instance, code fleet.Code) ([]string, error)
+	Loaded(i fleet.Instance, code fleet.Code, now time.Time) error
+	Forget(id string) error
+}
+
+// Asides takes instances out of DNS for a while, and knows those of the whole fleet.
+type Asides interface {
+	Aside(ctx context.Context, id, reason string) error
+	Return(ctx context.Context, id string) error
+	Service(ctx context.Context, name string) ([]fleet.Registration, error)
+}
+
+// Shown asks an instance which generation of its code it runs; "" when it does not say.
+type Shown func(ctx context.Context, c fleet.Check) (string, error)
+
 // Resolver asks DNS for a service's endpoints. No endpoints and no error: the name is not known.
 type Resolver func(ctx context.Context, name string) (endpoints []fleet.Endpoint, ttl time.Duration, err error)
 
@@ -91,6 +135,12 @@ type World struct {
 	Images     Images
 	Registrar  Registrar
 	Files      Files
+	Keeper     Keeper
+	Masters    Masters
+	Volume     Volume
+	Loads      Loads
+	Asides     Asides // nil: nothing is taken aside, and the fleet is not known
+	Shown      Shown
 	Probe      Prober
 	Resolve    Resolver // nil: DNS is not asked
 	Log        hclog.Logger

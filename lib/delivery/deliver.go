@@ -56,6 +56,10 @@ func (s *Store) deliver(name string, v spec.Values, owner Owner) ([]string, erro
 	if err != nil {
 		return nil, err
 	}
+	return s.deliverItems(name, items)
+}
+
+func (s *Store) deliverItems(name string, items []item) ([]string, error) {
 	dir, err := s.open(name, true)
 	if err != nil {
 		return nil, err

@@ -37,6 +37,10 @@ func instanceOf(raw container.InspectResponse) fleet.Instance {
 	if s := raw.State; s != nil {
 		in.State, in.ExitCode, in.OOMKilled = fleet.State(s.Status), s.ExitCode, s.OOMKilled
 		in.StartedAt = parseTime(s.StartedAt)
+		in.PID = s.Pid
+	}
+	if raw.Path != "" {
+		in.Command = append([]string{raw.Path}, raw.Args...)
 	}
 	if h := raw.HostConfig; h != nil {
 		in.Memory = h.Memory

@@ -26,6 +26,8 @@ type Instance struct {
 	Service   string            // key in app.yaml
 	Release   string            //
 	Image     string            // repo@sha256:… that was asked for
+	Command   []string          // as it was started: entrypoint and arguments
+	PID       int               // of the node, of its first process; 0 when it does not run
 	Shape     string            // canonical JSON of the part of the spec that a container cannot change while it lives
 	Env       map[string]string // what svc-run set, without what the image brings
 	State     State             //
@@ -160,6 +162,35 @@ type Pointer struct {
 	Image    string // set only where it is not the image of the release's record: that was pushed again since
 	At       time.Time
 	By       string
+}
+
+// Code is the code of a service on a volume of this node. The zero value: there is none.
+type Code struct {
+	Generation string    // name of what is current; "" when somebody put it there by hand
+	Previous   string    // what was current before; "" when there is none
+	Changed    time.Time // when it became current
+}
+
+// CodeAt is where a container sees the code of a volume. The zero value: its image holds the code.
+type CodeAt struct {
+	Mount    string // where the program expects its code: a link to what is current
+	Versions string // the folder of all versions
+	At       string // the version that is meant, where it is not the current one yet; "" for the current one
+}
+
+// Program is what is run in a container beside what runs there.
+type Program struct {
+	Command []string
+	Dir     string   // "" is the container's own
+	Env     []string // NAME=value, over the container's own
+}
+
+// Ran is what became of a program.
+type Ran struct {
+	Code   int
+	Stdout []byte   // its first part, bounded
+	Last   []string // the last lines of stdout and stderr, cleaned
+	Errors []string // the last lines of stderr, cleaned
 }
 
 // Endpoint is one answer of service discovery.

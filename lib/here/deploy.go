@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"svckit/lib/apply"
+	"svckit/lib/code"
 	"svckit/lib/consul"
 	"svckit/lib/docker"
 	"svckit/lib/fault"
@@ -25,6 +26,7 @@ type Deploy struct {
 	App, Service string
 	Settings     node.Settings
 	Engine       *docker.Engine
+	Code         *code.Store
 	Consul       *consul.Client // nil in local mode without an agent
 	Agent        fleet.Agent
 	Site         apply.Site
@@ -89,7 +91,9 @@ func (d *Deploy) Work(ctx context.Context, make MakeJob) (Outcome, error) {
 			return err
 		}
 		o = d.Outcome(job, p)
-		if err := d.Walk(ctx, job, p); err != nil {
+		err = d.takenOut(ctx, p, func(ctx context.Context) error { return d.Walk(ctx, job, p, &o) })
+		if err != nil {
+			d.show(context.WithoutCancel(ctx), &o)
 			return err
 		}
 		o.Changed = len(p.Steps) > 0
@@ -100,7 +104,8 @@ func (d *Deploy) Work(ctx context.Context, make MakeJob) (Outcome, error) {
 			o.Changed = o.Changed || o.Promoted
 		}
 		d.tidy(ctx, job, o.Changed)
-		return d.show(ctx, &o)
+		d.show(ctx, &o)
+		return nil
 	})
 	d.journal(ctx, o, err, began)
 	if worthTelling(ctx, err) {
@@ -109,6 +114,7 @@ func (d *Deploy) Work(ctx context.Context, make MakeJob) (Outcome, error) {
 	return o, err
 }
 
+// Outcome is what a plan is about, before it is walked.
 func (d *Deploy) Outcome(job apply.Job, p rollout.Plan) Outcome {
 	w := job.Wanted
 	o := Outcome{App: d.App, Service: d.Service, Release: w.Release, Image: w.Image, Steps: p.Steps, Notes: p.Notes, Instances: []Live{}}
@@ -126,34 +132,41 @@ func (d *Deploy) Hide(v spec.Values) {
 	}
 }
 
-// Walk tells each step and walks the plan.
-func (d *Deploy) Walk(ctx context.Context, job apply.Job, p rollout.Plan) error {
+// Walk tells each step, walks the plan, and notes in o what it left of each instance.
+func (d *Deploy) Walk(ctx context.Context, job apply.Job, p rollout.Plan, o *Outcome) error {
 	for _, n := range p.Notes {
 		d.Session.Say("note: %s", n)
 	}
 	after, _ := ctx.Value(afterKey{}).(func(int, rollout.Step))
 	w := apply.Walker{
-		World: d.World, Job: job, After: after,
+		World: d.World, Job: job,
+		After: func(n int, s rollout.Step) {
+			o.Changed = o.Changed || rollout.Touches(s)
+			if after != nil {
+				after(n, s)
+			}
+		},
 		Tell: func(n, total int, s rollout.Step) { d.Session.Say("%d/%d %s", n, total, s) },
 		Progress: func(s rollout.Step) (fleet.Progress, func()) {
 			return d.Session.Progress(fmt.Sprintf("%s %s", s.Action, s.Target))
 		},
 	}
-	return w.Walk(ctx, p)
+	err := w.Walk(ctx, p)
+	o.after = w.States
+	return err
 }
 
-// show fills in what runs now.
-func (d *Deploy) show(ctx context.Context, o *Outcome) error {
+// show fills in what runs now; where that cannot be read, it is said.
+func (d *Deploy) show(ctx context.Context, o *Outcome) {
 	list, err := d.World.Views.Instances(ctx, d.App, d.Service)
 	if err != nil {
-		return err
+		d.Session.Log.Warn("what runs now is not known", "error", err)
 	}
 	for _, i := range list {
 		o.Instances = append(o.Instances, Live{
-			Name: i.Name, ID: i.Short(), Release: i.Release, State: string(i.State), Address: i.Address, Port: i.Port,
+			Name: i.Name, ID: i.Short(), Release: i.Release, State: string(i.State), Address: i.Address, Port: i.Port, After: o.after[i.Name],
 		})
 	}
-	return nil
 }
 
 // journal writes the audit record of what changed something, or was meant to.

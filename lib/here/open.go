@@ -14,10 +14,12 @@ import (
 	"github.com/gofrs/flock"
 
 	"svckit/lib/apply"
+	"svckit/lib/code"
 	"svckit/lib/delivery"
 	"svckit/lib/dnsd"
 	"svckit/lib/fault"
 	"svckit/lib/fleet"
+	"svckit/lib/master"
 	"svckit/lib/node"
 	"svckit/lib/probe"
 	"svckit/lib/rollout"
@@ -49,7 +51,7 @@ func OpenService(ctx context.Context, w *Node, s *tool.Session, of Target) (*Dep
 	if err := d.Settle(ctx); err != nil {
 		return nil, err
 	}
-	d.World.Registrar = d.Consul
+	d.World.Registrar, d.World.Asides = d.Consul, d.Consul
 	d.World.Resolve = d.Resolver()
 	return d, nil
 }
@@ -68,10 +70,15 @@ func OpenEngine(ctx context.Context, w *Node, s *tool.Session, of Target) (*Depl
 	if err != nil {
 		return nil, err
 	}
-	d := &Deploy{Node: w, Session: s, App: of.App, Service: of.Service, Settings: settings, Engine: engine, Plan: apply.Plan}
+	store, err := code.Open(settings.CodeDir)
+	if err != nil {
+		return nil, err
+	}
+	d := &Deploy{Node: w, Session: s, App: of.App, Service: of.Service, Settings: settings, Code: store, Engine: engine, Plan: apply.Plan}
 	d.World = apply.World{
-		Containers: d.Images(), Views: engine, Tuner: engine, Images: d.Images(), Files: delivery.Folders{},
-		Probe: probe.Once, Log: s.Log, Guard: d.guard, PortFree: portFree, Random: rand.Uint32,
+		Containers: d.Images(), Views: engine, Tuner: engine, Images: d.Images(), Files: delivery.Folders{}, Keeper: delivery.Folders{},
+		Masters: master.Masters{Engine: engine}, Volume: volume{store}, Loads: delivery.Loads{Dir: settings.StateDir},
+		Probe: probe.Once, Shown: probe.Shown, Log: s.Log, Guard: d.guard, PortFree: portFree, Random: rand.Uint32,
 	}
 	return d, nil
 }
@@ -149,6 +156,9 @@ func portFree(address string, port int) bool {
 	return true
 }
 
+// fleetWait is how long another node is waited for that takes instances of the same service out.
+const fleetWait = 5 * time.Minute
+
 // Locked runs f while the lock of this service on this node is held. Its context
 // ends with apply.ErrLockLost when the lock is lost.
 //
@@ -163,11 +173,16 @@ func (d *Deploy) Locked(ctx context.Context, wait time.Duration, f func(context.
 		defer free()
 		return f(ctx)
 	}
+	return d.holding(ctx, "locks/"+d.App+"/"+d.Service+"/"+d.Site.Name, wait, f)
+}
+
+// holding runs f while a key is held as a lock.
+func (d *Deploy) holding(ctx context.Context, key string, wait time.Duration, f func(context.Context) error) error {
 	h, err := node.Holder(node.Who(d.Node.Getenv), d.Site.Name, d.Session.Program+" "+d.Session.Command, time.Now())
 	if err != nil {
 		return err
 	}
-	lock, err := d.Consul.Lock(ctx, "locks/"+d.App+"/"+d.Service+"/"+d.Site.Name, h, wait)
+	lock, err := d.Consul.Lock(ctx, key, h, wait)
 	if err != nil {
 		return err
 	}

@@ -21,6 +21,8 @@ type Outcome struct {
 	Steps     []rollout.Step `json:"steps"`
 	Notes     []string       `json:"notes,omitempty"`
 	Instances []Live         `json:"instances"`
+
+	after map[string]rollout.After
 }
 
 // Live is one instance as a result shows it.
@@ -31,6 +33,8 @@ type Live struct {
 	State   string `json:"state"`
 	Address string `json:"address"`
 	Port    int    `json:"port"`
+	// After is what a reload left it in; "" where it was not reloaded.
+	After rollout.After `json:"after,omitempty"`
 }
 
 // Text prints the outcome for people: the plan when it is a dry run, else what runs now.

@@ -103,7 +103,7 @@ func Decode(file string, text []byte, getenv func(string) string) (Settings, []s
 // Default returns the settings of a machine without a file and without variables.
 func Default() Settings {
 	return Settings{
-		Prefix: "svc", Ports: Range{20000, 29999}, RunDir: "/run/svckit", StateDir: "/var/lib/svckit",
+		Prefix: "svc", Ports: Range{20000, 29999}, RunDir: "/run/svckit", StateDir: "/var/lib/svckit", CodeDir: "/var/lib/svckit/code",
 		DNSMargin: time.Second, Keep: 3,
 	}
 }
@@ -193,6 +193,7 @@ func table() []setting {
 		{"ports", "SVC_PORTS", false, y.Rule{Want: "a range of ports from 1024 to 65535 such as 20000-29999", OK: func(v string) bool { _, ok := portRange(v); return ok }}, one(func(s *Settings, v string) { s.Ports, _ = portRange(v) })},
 		{"run_dir", "SVC_RUN_DIR", false, dir, one(func(s *Settings, v string) { s.RunDir = v })},
 		{"state_dir", "SVC_STATE_DIR", false, dir, one(func(s *Settings, v string) { s.StateDir = v })},
+		{"code_dir", "SVC_CODE_DIR", false, dir, one(func(s *Settings, v string) { s.CodeDir = v })},
 		{"dns", "SVC_DNS", false, y.Rule{Want: "an IP address and a port such as 127.0.0.1:8600, or off", OK: func(v string) bool { return v == "off" || addressPort(v) }}, one(func(s *Settings, v string) { s.DNS = v })},
 		{"container_dns", "SVC_CONTAINER_DNS", true, ip, func(s *Settings, v []string) { s.ContainerDNS = v }},
 		{"dns_margin", "SVC_DNS_MARGIN", false, y.Rule{Want: "a duration with a unit of at most 5m such as 1s", OK: margin}, one(func(s *Settings, v string) { s.DNSMargin, _ = y.ParseDuration(v) })},

@@ -37,6 +37,7 @@ prefix: team/svc
 ports: 30000-30999
 run_dir: /run/x
 state_dir: /var/lib/x
+code_dir: /srv/code
 dns: 127.0.0.1:8600
 container_dns: [169.254.20.10, "fd00::10"]
 dns_margin: 500ms
@@ -48,7 +49,7 @@ keep_images: 5
 func fullSettings() Settings {
 	return Settings{
 		Name: "node1", Zone: "a", Address: "10.0.0.7", Prefix: "team/svc", Ports: Range{30000, 30999},
-		RunDir: "/run/x", StateDir: "/var/lib/x", DNS: "127.0.0.1:8600", ContainerDNS: []string{"169.254.20.10", "fd00::10"},
+		RunDir: "/run/x", StateDir: "/var/lib/x", CodeDir: "/srv/code", DNS: "127.0.0.1:8600", ContainerDNS: []string{"169.254.20.10", "fd00::10"},
 		DNSMargin: 500 * time.Millisecond, HostPaths: []string{"/srv/data"},
 		Registries: []string{"registry.service.consul:5000", "mirror.example"}, Keep: 5,
 	}
@@ -64,10 +65,10 @@ func TestEveryKeyOfTheFileIsRead(t *testing.T) {
 func TestVariablesOverrideTheFile(t *testing.T) {
 	got, err := Load(write(t, full), env(
 		"SVC_NODE", "n2", "SVC_ZONE", "b", "SVC_ADDRESS", "fd00::7", "SVC_PREFIX", "svc/", "SVC_PORTS", "20000-20009", "SVC_RUN_DIR", "/run/y",
-		"SVC_STATE_DIR", "/var/lib/y", "SVC_DNS", "[::1]:53", "SVC_CONTAINER_DNS", "10.0.0.1, 10.0.0.2", "SVC_DNS_MARGIN", "2s",
+		"SVC_STATE_DIR", "/var/lib/y", "SVC_CODE_DIR", "/srv/y", "SVC_DNS", "[::1]:53", "SVC_CONTAINER_DNS", "10.0.0.1, 10.0.0.2", "SVC_DNS_MARGIN", "2s",
 		"SVC_HOST_PATHS", "/a,/b", "SVC_REGISTRIES", "localhost:5000", "SVC_KEEP_IMAGES", "0"))
 	want := Settings{
-		Name: "n2", Zone: "b", Address: "fd00::7", Prefix: "svc", Ports: Range{20000, 20009}, RunDir: "/run/y", StateDir: "/var/lib/y",
+		Name: "n2", Zone: "b", Address: "fd00::7", Prefix: "svc", Ports: Range{20000, 20009}, RunDir: "/run/y", StateDir: "/var/lib/y", CodeDir: "/srv/y",
 		DNS: "[::1]:53", ContainerDNS: []string{"10.0.0.1", "10.0.0.2"}, DNSMargin: 2 * time.Second,
 		HostPaths: []string{"/a", "/b"}, Registries: []string{"localhost:5000"}, Keep: 0,
 	}
@@ -78,7 +79,7 @@ func TestVariablesOverrideTheFile(t *testing.T) {
 
 func TestWithoutAFileTheDefaultsHold(t *testing.T) {
 	want := Settings{
-		Prefix: "svc", Ports: Range{20000, 29999}, RunDir: "/run/svckit", StateDir: "/var/lib/svckit", DNSMargin: time.Second, Keep: 3,
+		Prefix: "svc", Ports: Range{20000, 29999}, RunDir: "/run/svckit", StateDir: "/var/lib/svckit", CodeDir: "/var/lib/svckit/code", DNSMargin: time.Second, Keep: 3,
 	}
 	for name, text := range map[string]string{"empty": "", "comments": "# zone: a\n\n"} {
 		got, err := Load(write(t, text), env())
@@ -159,7 +160,7 @@ func FuzzDecodeNeverPanicsAndGivesUsableSettings(f *testing.F) {
 			}
 			return
 		}
-		if s.Ports.First < 1024 || s.Ports.Last > 65535 || s.Ports.First > s.Ports.Last || s.RunDir == "" || s.StateDir == "" ||
+		if s.Ports.First < 1024 || s.Ports.Last > 65535 || s.Ports.First > s.Ports.Last || s.RunDir == "" || s.StateDir == "" || s.CodeDir == "" ||
 			strings.HasPrefix(s.Prefix, "/") || s.Prefix == "" || s.Keep < 0 || s.DNSMargin < 0 {
 			t.Errorf("unusable settings: %+v", s)
 		}

@@ -17,6 +17,7 @@ type Settings struct {
 	Ports        Range         // SVC_PORTS: host ports for `publish: auto`, default 20000-29999
 	RunDir       string        // SVC_RUN_DIR: rendered files and secrets, a tmpfs, default /run/svckit
 	StateDir     string        // SVC_STATE_DIR: last good config, default /var/lib/svckit
+	CodeDir      string        // SVC_CODE_DIR: code of services that have code.mount, default /var/lib/svckit/code
 	DNS          string        // SVC_DNS: host:port that is asked whether DNS shows an instance; "" asks the agent for its own, "off" asks none
 	ContainerDNS []string      // SVC_CONTAINER_DNS: nameservers given to containers, comma-separated
 	DNSMargin    time.Duration // SVC_DNS_MARGIN: waited after DNS forgot an instance, on top of the TTL, default 1s

@@ -27,6 +27,7 @@ type Seat struct {
 const (
 	SecretsTarget = "/run/secrets"
 	FilesTarget   = "/run/svckit/files"
+	CodeTarget    = "/run/svckit/code"
 )
 
 // Container is everything the engine must know to create one instance.

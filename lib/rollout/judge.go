@@ -26,6 +26,9 @@ type judged struct {
 	reason  string
 	fields  []string            // what differs, for replace
 	files   []string            // targets to render again, for keep
+	news    []string            // what its master is to load, files included, for keep
+	way     Way                 // how it is told, where there are news
+	means   string              // why this way
 	asleep  bool                // for keep: does not run, and is to be started
 	entry   *fleet.Registration // its registration; nil when it has none
 }
@@ -49,19 +52,58 @@ func judge(w Wanted, seen Seen, i fleet.Instance) judged {
 		return j
 	case fleet.Running, fleet.Restarting:
 	}
-	j.fields = Differing(w, i)
-	stale := seen.Outdated[i.Name]
-	switch {
-	case len(j.fields) > 0:
+	if j.fields = Differing(w, i); len(j.fields) > 0 {
 		j.verdict, j.reason = replace, "differs in "+list(j.fields)
-	case len(stale) > 0 && w.Service.Master != spec.Gunicorn:
-		// Only a master that reads its files again can take new ones while it lives.
-		j.verdict, j.fields = replace, stale
-		j.reason = fmt.Sprintf("new content of %s, and master %s is not reloaded in place", list(stale), w.Service.Master)
-	default:
-		j.verdict, j.files = keep, stale
+		return j
+	}
+	return withNews(w, seen, j)
+}
+
+// withNews decides what becomes of a container that differs in nothing but what
+// its master can load while it lives.
+func withNews(w Wanted, seen Seen, j judged) judged {
+	j.verdict = keep
+	if j.news = News(w, seen, j.Name); len(j.news) == 0 {
+		return j
+	}
+	m := seen.Masters[j.Name]
+	j.files = seen.Outdated[j.Name]
+	j.way, j.means = Means(w.Service, m)
+	if len(m.Unsafe) > 0 {
+		if w.Reload != nil {
+			return j // refused as a whole: see loadable
+		}
+		j.way, j.means = WayReplace, m.Unsafe[0]
+	}
+	if j.way == WayReplace {
+		j.verdict, j.fields = replace, j.news
+		j.reason = fmt.Sprintf("has to load %s; %s", list(j.news), j.means)
 	}
 	return j
+}
+
+// News names what a running container has to load: files that are not as wanted,
+// and what lies there and was not loaded.
+func News(w Wanted, seen Seen, name string) []string {
+	var news []string
+	news = append(news, seen.Outdated[name]...)
+	news = append(news, seen.Stale[name]...)
+	if r := w.Reload; r != nil {
+		switch {
+		case r.Code != "" && r.Code != r.From:
+			news = append(news, "code "+orNone(r.From)+" → "+r.Code)
+		case r.Force && len(news) == 0:
+			news = append(news, "everything again, as asked")
+		}
+	}
+	return news
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "none"
+	}
+	return s
 }
 
 // Differing names what makes a running container something other than what is

@@ -28,7 +28,13 @@ const (
 	ActStop       Action = "stop"       // stop signal, then KILL after the timeout
 	ActRemove     Action = "remove"     // remove the container and its files
 	ActDeliver    Action = "deliver"    // render files again into a running container
-	ActReload     Action = "reload"     // make its master read them
+	ActSwitch     Action = "switch"     // make other code of the node's volume the current one
+	ActSpare      Action = "spare"      // wait until the rest of the fleet carries the load
+	ActAside      Action = "aside"      // into Consul's maintenance, with an end
+	ActPreflight  Action = "preflight"  // load the new code in a process beside the master
+	ActReload     Action = "reload"     // tell the master
+	ActProve      Action = "prove"      // watch until only new workers serve, and well
+	ActReturn     Action = "return"     // out of maintenance
 )
 
 // Step is one thing to do, and why.
@@ -38,10 +44,20 @@ type Step struct {
 	ID     string   `json:"id,omitempty"`     // container id, where there is one already
 	Reason string   `json:"reason"`           //
 	Fields []string `json:"fields,omitempty"` // what differs
+	Way    Way      `json:"way,omitempty"`    // of a reload
 }
 
 // String renders "action target: reason".
 func (s Step) String() string { return fmt.Sprintf("%s %s: %s", s.Action, s.Target, s.Reason) }
+
+// Touches reports whether a step changes anything that clients or a next run could see.
+func Touches(s Step) bool {
+	switch s.Action {
+	case ActPull, ActGate, ActAwait, ActDrain, ActSpare, ActPreflight, ActProve:
+		return false
+	}
+	return true
+}
 
 // Plan is every step that brings a node to what is wanted. No steps: nothing to do.
 type Plan struct {
@@ -61,8 +77,12 @@ func Up(w Wanted, n Node, seen Seen) (Plan, error) {
 	}
 	p := &planner{w: w, n: n, seen: seen, first: StopFirst(w.Service)}
 	p.sort()
+	if err := p.loadable(); err != nil {
+		return Plan{}, err
+	}
 	p.ghosts()
 	p.leftovers()
+	p.code()
 	p.image()
 	p.keepers()
 	p.replacements()
@@ -116,6 +136,8 @@ type planner struct {
 	seen  Seen
 	first string // why the old one stops first; "" when it does not
 	steps []Step
+	// remarks go into the plan's notes.
+	remarks []string
 
 	keeps, olds, stops, lefts []judged
 }
@@ -198,15 +220,18 @@ func (p *planner) missing() int { return max(p.w.Count-len(p.keeps), 0) }
 
 // keepers brings kept containers up to date: files, registration, health.
 func (p *planner) keepers() {
-	for _, j := range p.keeps[:min(len(p.keeps), p.w.Count)] {
+	keeps := slices.Clone(p.keeps[:min(len(p.keeps), p.w.Count)])
+	// What a cut-off reload left out of DNS comes first: until then the others are too few.
+	slices.SortStableFunc(keeps, func(a, b judged) int { return cmp.Compare(leftAside(b), leftAside(a)) })
+	for _, j := range keeps {
 		if j.asleep {
 			p.wake(j)
 			continue
 		}
-		if len(j.files) > 0 {
-			p.add(Step{Action: ActDeliver, Target: j.Name, ID: j.ID, Reason: "new content of " + list(j.files), Fields: j.files})
-			p.add(Step{Action: ActReload, Target: j.Name, ID: j.ID, Reason: "its master must read the new files"})
-			p.add(Step{Action: ActGate, Target: j.Name, ID: j.ID, Reason: "it was reloaded"})
+		if len(j.news) > 0 {
+			p.reload(j)
+		} else if j.entry != nil {
+			p.returned(j)
 		}
 		p.registration(j)
 	}
@@ -261,6 +286,7 @@ func (p *planner) replacements() {
 			why = fmt.Sprintf("replaces %s, which %s", p.stops[k].Name, p.stops[k].reason)
 		}
 		if old != nil && p.first != "" {
+			p.spare(*old)
 			p.withdraw(*old, p.first)
 			p.add(Step{Action: ActStop, Target: old.Name, ID: old.ID, Reason: p.first})
 		}
@@ -332,7 +358,7 @@ func (p *planner) withdraw(j judged, why string) {
 }
 
 func (p *planner) notes() []string {
-	var notes []string
+	notes := p.remarks
 	if p.first != "" && p.missing() > 0 && len(p.olds)+len(p.seen.Instances) > 0 {
 		for _, s := range p.steps {
 			if s.Action == ActStop && s.Reason == p.first {

@@ -93,8 +93,8 @@ func TestPlansNameEveryStepInOrder(t *testing.T) {
 		},
 		{
 			"new files are reloaded by gunicorn", gunicorn,
-			rollout.Seen{ImageHere: true, Instances: []fleet.Instance{same}, Registrations: []fleet.Registration{registered(w, same, fleet.Passing)}, Outdated: map[string][]string{"same": {"/etc/x"}}},
-			[]string{"deliver same", "reload same", "gate same"},
+			rollout.Seen{ImageHere: true, Instances: []fleet.Instance{same}, Registrations: []fleet.Registration{registered(w, same, fleet.Passing)}, Outdated: map[string][]string{"same": {"/etc/x"}}, Masters: map[string]fleet.Master{"same": {PID: 7}}},
+			[]string{"deliver same", "preflight same", "reload same", "prove same"},
 		},
 		{
 			"new files without a master replace", w,

@@ -26,6 +26,15 @@ type Wanted struct {
 	Count   int               // instances on this node; ≥ 0
 	Names   []string          // fresh container names, at least Count of them, none in use
 	Revive  bool              // start a stopped container that is what is wanted, instead of making another
+	Reload  *Reload           // new code or config into what runs; nil for a deployment
+}
+
+// Reload is what a caller asks beyond bringing the node to what is wanted.
+type Reload struct {
+	Force bool   // also where nothing is new
+	Code  string // generation of the code to switch to first; "": the code stays
+	From  string // the generation that it replaces; "": there was none, or it is not known
+	Floor int    // instances of the fleet that must pass beside the one that is taken out; negative: half of them, at least 1
 }
 
 // Node is what registrations and containers must know of the machine.
@@ -40,11 +49,14 @@ type Node struct {
 
 // Seen is what is there at one moment.
 type Seen struct {
-	Instances     []fleet.Instance     // this service's containers on this node
-	Others        []fleet.Instance     // every other container of ours on this node
-	Registrations []fleet.Registration // all of ours with the local agent
-	Outdated      map[string][]string  // container name → targets of delivered files that differ from what is wanted now
-	ImageHere     bool                 // the engine holds Wanted.Image
+	Instances     []fleet.Instance        // this service's containers on this node
+	Others        []fleet.Instance        // every other container of ours on this node
+	Registrations []fleet.Registration    // all of ours with the local agent
+	Outdated      map[string][]string     // container name → targets of delivered files that differ from what is wanted now
+	Stale         map[string][]string     // container name → what lies on this node and its master has not loaded: "code 1a2b → 3c4d"
+	Masters       map[string]fleet.Master // container name → its master, of those that have anything to load
+	Fleet         []fleet.Registration    // the service on all nodes; asked for a reload only
+	ImageHere     bool                    // the engine holds Wanted.Image
 }
 
 // variables that name the release a container was started for; they do not make a container outdated.

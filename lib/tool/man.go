@@ -19,7 +19,7 @@ func environment() [][2]string {
 		{"SVC_NODE, SVC_ZONE, SVC_ADDRESS", "what the node is called in Consul, where it is, and where its instances are reached"},
 		{"SVC_PREFIX", "root of svckit's keys in Consul, default svc"},
 		{"SVC_PORTS", "host ports for services that publish one, default 20000-29999"},
-		{"SVC_RUN_DIR, SVC_STATE_DIR", "rendered files and secrets, and the last good config"},
+		{"SVC_RUN_DIR, SVC_STATE_DIR, SVC_CODE_DIR", "rendered files and secrets, the last good config, and code that images do not hold"},
 		{"SVC_DNS, SVC_CONTAINER_DNS, SVC_DNS_MARGIN", "the DNS server that is asked, those that containers get, and the time waited after DNS forgot an instance"},
 		{"SVC_HOST_PATHS, SVC_REGISTRIES, SVC_KEEP_IMAGES", "paths that a spec may mount, mirrors, and images kept per app"},
 		{"NO_COLOR", "no colours on a terminal"},
@@ -32,7 +32,7 @@ func files() [][2]string {
 		{"/etc/svckit/node.yaml", "settings of this node; flags and SVC_* variables override them"},
 		{"app.yaml", "the spec of an app and its services, in the folder of its source"},
 		{"/run/svckit", "rendered files and secrets of the instances that run here; a tmpfs"},
-		{"/var/lib/svckit", "the last good config of each service"},
+		{"/var/lib/svckit", "the last good config of each service; below code, the code of services with code.mount"},
 	}
 }
 

@@ -28,11 +28,13 @@ func rules() Rules {
 			// Do.
 			{Package: "apply", Imports: append(slices.Clone(facts), "cpuset", "rollout")},
 			// Reach: one outside system each, and never one another.
+			{Package: "code", Imports: reach}, // the code of services on the node's disk
 			{Package: "consul", Imports: reach},
 			{Package: "devagent", Imports: reach},
 			{Package: "delivery", Imports: reach}, // files and secrets on the node's tmpfs
 			{Package: "dnsd", Imports: reach},
 			{Package: "docker", Imports: reach},
+			{Package: "master", Imports: append(slices.Clone(reach), "rollout")}, // gunicorn and uWSGI in containers
 			{Package: "node", Imports: reach},
 			{Package: "notify", Imports: reach}, // the webhooks of an app
 			{Package: "probe", Imports: reach},
@@ -43,7 +45,7 @@ func rules() Rules {
 			// Meet the user.
 			{Package: "tool", Imports: []string{"fault", "fleet"}},
 			// The node that a program runs on, with all its parts: what svc-run and svc-reload change it through.
-			{Package: "here", Imports: append(slices.Clone(facts), "apply", "rollout", "consul", "delivery", "dnsd", "docker", "node", "notify", "probe", "tool")},
+			{Package: "here", Imports: append(slices.Clone(facts), "apply", "rollout", "code", "consul", "delivery", "dnsd", "docker", "master", "node", "notify", "probe", "tool")},
 		},
 		Settled: map[string][]string{
 			"github.com/hashicorp/consul":            {}, // BUSL: never linked into our programs
@@ -59,6 +61,7 @@ func rules() Rules {
 			"github.com/coreos/go-systemd":                     {"lib/systemd"},
 			"github.com/hashicorp/go-retryablehttp":            {"lib/notify"},
 			"github.com/miekg/dns":                             {"lib/dnsd"},
+			"gopkg.in/ini.v1":                                  {"lib/master"},
 			"github.com/urfave/cli":                            {"lib/tool", "cmd"},
 			"svckit/lab":                                       {"lab"},
 			"svckit/tools":                                     {"tools"},

@@ -31,27 +31,11 @@ func Last(list []fleet.Instance, known []fleet.Registration) (of fleet.Instance,
 	return of, count
 }
 
-// AsItWas is the job that brings back the release that a service had on this
-// node, with the config of now: containers that ended are started again.
-func AsItWas(ctx context.Context, d *Deploy) (apply.Job, error) {
-	job, err := asIs(ctx, d, func(fleet.Instance) bool { return true })
-	job.Wanted.Revive = true
-	return job, err
-}
-
-// AsItRuns is the job of the release that a service runs on this node, with the
-// config of now and as many instances as there are. Once the spec of the release
+// AsItWas is the job of the release, the image and the number of containers that a
+// service has on this node, with the config of now. Once the spec of the release
 // could be read, it names the release and whom to tell also when there is an error.
-func AsItRuns(ctx context.Context, d *Deploy) (apply.Job, error) { return asIs(ctx, d, Runs) }
-
-// Runs reports whether a container is one that its service is made of now: it
-// runs, and not for a developer.
-func Runs(i fleet.Instance) bool {
-	return i.Owner == nil && (i.State == fleet.Running || i.State == fleet.Restarting)
-}
-
-func asIs(ctx context.Context, d *Deploy, counts func(fleet.Instance) bool) (apply.Job, error) {
-	all, err := d.World.Views.Instances(ctx, d.App, d.Service)
+func (d *Deploy) AsItWas(ctx context.Context) (apply.Job, error) {
+	list, err := d.World.Views.Instances(ctx, d.App, d.Service)
 	if err != nil {
 		return apply.Job{}, err
 	}
@@ -59,9 +43,9 @@ func asIs(ctx context.Context, d *Deploy, counts func(fleet.Instance) bool) (app
 	if err != nil {
 		return apply.Job{}, err
 	}
-	of, count := Last(slices.DeleteFunc(all, func(i fleet.Instance) bool { return !counts(i) }), known)
+	of, count := Last(list, known)
 	if count == 0 {
-		return apply.Job{}, fault.New(fault.NotFound, "no container of %s/%s is here", d.App, d.Service)
+		return apply.Job{}, fault.New(fault.NotFound, "%s/%s: %w", d.App, d.Service, errNeverRan)
 	}
 	release, err := d.Consul.Release(ctx, d.App, of.Release)
 	if errors.Is(err, fleet.ErrNotFound) {

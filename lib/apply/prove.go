@@ -1,0 +1,125 @@
+package apply
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"svckit/lib/fault"
+	"svckit/lib/fleet"
+	"svckit/lib/rollout"
+	"svckit/lib/spec"
+)
+
+// A master is told one worker more or less at most that often: signals that wait merge.
+const resizePause = 300 * time.Millisecond
+
+// prove watches an instance that was told to reload until it is sure, brings its
+// workers back to their number, and remembers what it has loaded.
+func (w *Walker) prove(ctx context.Context, s rollout.Step) error {
+	return w.watch(ctx, s, w.proofOf(s.Target))
+}
+
+// watch observes an instance until its proof is there or cannot come.
+func (w *Walker) watch(ctx context.Context, s rollout.Step, p rollout.Proof) error {
+	show, done := w.progress(s)
+	defer done()
+	var told time.Time
+	for {
+		look, output, err := w.proofLook(ctx, s.Target, p)
+		if err != nil {
+			return err
+		}
+		next, verdict, reason := p.Observe(look)
+		p = next
+		show.Report(reason, 0, 0)
+		switch verdict {
+		case rollout.Passed:
+			w.States[s.Target] = rollout.AfterReloaded
+			return w.remember(look.Instance)
+		case rollout.Failed:
+			return w.unproven(ctx, p, look, output, reason)
+		case rollout.Waiting:
+		}
+		if by := p.Resize(look); by != 0 && look.At.Sub(told) >= resizePause {
+			if err := w.World.Masters.Resize(ctx, look.Instance, look.Master, by); err != nil {
+				return err
+			}
+			told = look.At
+		}
+		if err := sleep(ctx, fastestLook); err != nil {
+			return err
+		}
+	}
+}
+
+// proofOf is the proof of a reload that was just told. What it must show: the
+// number of workers from before, whoever chose it.
+func (w *Walker) proofOf(name string) rollout.Proof {
+	service, m := w.Job.Wanted.Service, w.reloading.masters[name]
+	return rollout.Proof{
+		Instance: w.reloading.before[name], Master: m,
+		Expected: len(m.Workers), Exact: service.Master == spec.Gunicorn,
+		Generation: w.reloading.to, MinHealthy: service.Check.MinHealthy,
+		Deadline: time.Now().Add(service.Check.Deadline),
+	}
+}
+
+func (w *Walker) proofLook(ctx context.Context, name string, p rollout.Proof) (rollout.ProofLook, string, error) {
+	look, output, err := w.look(ctx, name)
+	if err != nil {
+		return rollout.ProofLook{}, "", err
+	}
+	out := rollout.ProofLook{Look: look}
+	if look.Instance.State != fleet.Running {
+		return out, output, nil
+	}
+	out.Master, out.MasterErr = w.World.Masters.Look(ctx, look.Instance, w.Job.Wanted.Service.Master)
+	all, err := w.World.Registrar.Registrations(ctx)
+	if ctx.Err() != nil {
+		return out, output, context.Cause(ctx)
+	}
+	if err != nil { // the agent may be away: the own probe counts on
+		w.World.Log.Warn("health in Consul not known", "container", name, "error", err)
+	}
+	for _, r := range all {
+		if r.Meta[fleet.MetaContainer] == look.Instance.ID {
+			out.Health = r.Health
+		}
+	}
+	if p.Generation != "" && look.Err == nil && w.World.Shown != nil {
+		shown, err := w.World.Shown(ctx, w.entry(look.Instance, 1).Check)
+		if err != nil {
+			w.World.Log.Debug("generation not shown", "container", name, "error", err)
+		}
+		out.Generation = shown
+	}
+	return out, output, nil
+}
+
+// remember notes what an instance has loaded. Without the note the next run
+// reloads it once more, which is no failure of this one.
+func (w *Walker) remember(i fleet.Instance) error {
+	code, err := codeOf(w.World, w.Job)
+	if err == nil {
+		err = w.World.Loads.Loaded(i, code, time.Now())
+	}
+	if err != nil {
+		w.World.Log.Warn("what it has loaded is not noted: the next run reloads it again", "container", i.Name, "error", err)
+	}
+	return nil
+}
+
+// unproven is the error of a reload without a proof, and names the state it left.
+func (w *Walker) unproven(ctx context.Context, p rollout.Proof, l rollout.ProofLook, output, reason string) error {
+	left := p.Left(l)
+	w.States[l.Instance.Name] = left
+	kind := fault.Unhealthy
+	if left == rollout.AfterOld || left == rollout.AfterMixed {
+		kind = fault.Timeout
+	}
+	e := fault.New(kind, "%s (%s)", reason, left)
+	workers := fmt.Sprintf("workers: %d before, %d now, of which %d from before", len(p.Master.Workers), len(l.Master.Workers), p.Old(l))
+	e.Detail = append([]string{workers}, w.evidence(ctx, l.Look, output)...)
+	return e
+}

@@ -1,0 +1,169 @@
+package master
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"svckit/lib/fleet"
+)
+
+// inside is what a process in a container sees: its folder and its variables.
+type inside struct {
+	pid int
+	dir string   // in the container
+	env []string // NAME=value
+}
+
+const maxEnviron = 1 << 20
+
+func lookInside(pid int) (inside, error) {
+	dir, err := os.Readlink(fmt.Sprintf("/proc/%d/cwd", pid))
+	if err != nil {
+		return inside{}, err
+	}
+	f, err := os.Open(fmt.Sprintf("/proc/%d/environ", pid))
+	if err != nil {
+		return inside{}, err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxEnviron))
+	if err != nil {
+		return inside{}, err
+	}
+	return inside{pid: pid, dir: dir, env: strings.FieldsFunc(string(text), func(r rune) bool { return r == 0 })}, nil
+}
+
+// at is a program as it would run with the code that is meant. The folder of a
+// process that was started before the code was switched is that of an old
+// version, since a folder is no name: the same folder of the meant version is
+// taken. For code that is not current yet, every word and variable that names the
+// place of the code names the version instead.
+func (in inside) at(code fleet.CodeAt, command []string) fleet.Program {
+	p := fleet.Program{Command: command, Dir: in.dir}
+	if code.Mount == "" {
+		return p
+	}
+	to := code.At
+	if to == "" {
+		to = code.Mount
+	}
+	switch {
+	case within(in.dir, code.Mount):
+		p.Dir = moved(in.dir, code.Mount, to)
+	case within(in.dir, code.Versions) && in.dir != code.Versions:
+		_, below, _ := strings.Cut(strings.TrimPrefix(in.dir, code.Versions+"/"), "/")
+		p.Dir = path.Join(to, below)
+	}
+	if code.At == "" {
+		return p
+	}
+	p.Command = make([]string, len(command))
+	for k, word := range command {
+		p.Command[k] = replaced(word, code)
+	}
+	for _, pair := range in.env {
+		if now := replaced(pair, code); now != pair {
+			p.Env = append(p.Env, now)
+		}
+	}
+	return p
+}
+
+// replaced renames each place of the code in a text, where it stands as a whole path.
+func replaced(text string, code fleet.CodeAt) string {
+	var b strings.Builder
+	for {
+		at := strings.Index(text, code.Mount)
+		if at < 0 {
+			b.WriteString(text)
+			return b.String()
+		}
+		end := at + len(code.Mount)
+		b.WriteString(text[:at])
+		whole := (end == len(text) || strings.ContainsRune("/:,;\"' ", rune(text[end]))) &&
+			(at == 0 || strings.ContainsRune("=:,;\"' ", rune(text[at-1])))
+		if whole {
+			b.WriteString(code.At)
+		} else {
+			b.WriteString(code.Mount)
+		}
+		text = text[end:]
+	}
+}
+
+func within(p, dir string) bool {
+	return p == dir || strings.HasPrefix(p, strings.TrimRight(dir, "/")+"/")
+}
+
+func moved(p, from, to string) string {
+	return path.Join(to, strings.TrimPrefix(p, from))
+}
+
+// openIn opens a path as a process of a container sees it. Links are followed as
+// if the container's root were ours: none leads out of it (openat2(2), RESOLVE_IN_ROOT).
+func openIn(pid int, name string, flags int) (*os.File, error) {
+	root, err := unix.Open(fmt.Sprintf("/proc/%d/root", pid), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open root of process %d: %w", pid, err)
+	}
+	defer unix.Close(root)
+	how := unix.OpenHow{Flags: uint64(flags | unix.O_CLOEXEC | unix.O_NOCTTY), Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
+	fd, err := unix.Openat2(root, name, &how)
+	if err != nil {
+		return nil, fmt.Errorf("open %s in the container: %w", shown(name), err)
+	}
+	return os.NewFile(uintptr(fd), name), nil
+}
+
+const maxConfig = 1 << 20
+
+// readIn reads a regular file of a container.
+func readIn(pid int, name string) ([]byte, error) {
+	f, err := openIn(pid, name, unix.O_RDONLY|unix.O_NONBLOCK)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() || info.Size() > maxConfig {
+		return nil, fmt.Errorf("%s in the container: expected a file of at most %d KiB", shown(name), maxConfig>>10)
+	}
+	return io.ReadAll(io.LimitReader(f, maxConfig))
+}
+
+// writeFIFO writes to a named pipe that somebody in the container reads.
+func writeFIFO(pid int, name, text string) error {
+	f, err := openIn(pid, name, unix.O_WRONLY|unix.O_NONBLOCK)
+	if errors.Is(err, unix.ENXIO) {
+		return fmt.Errorf("nobody reads %s in the container", shown(name))
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err != nil || info.Mode()&os.ModeNamedPipe == 0 {
+		return fmt.Errorf("%s in the container is no named pipe", shown(name))
+	}
+	_, err = f.WriteString(text)
+	return err
+}
+
+// touchIn gives a file of a container the current time, as touch does.
+func touchIn(pid int, name string, now time.Time) error {
+	f, err := openIn(pid, name, unix.O_RDONLY|unix.O_NONBLOCK)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return os.Chtimes(fmt.Sprintf("/proc/self/fd/%d", f.Fd()), now, now)
+}

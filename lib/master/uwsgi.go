@@ -1,0 +1,212 @@
+package master
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"svckit/lib/fleet"
+)
+
+const (
+	statsLimit = 2 * time.Second
+	maxStats   = 8 << 20
+)
+
+// examineUWSGI reads what the options allow, and loads the application in a
+// uwsgi of its own that serves nobody.
+func (m Masters) examineUWSGI(ctx context.Context, i fleet.Instance, f *fleet.Master, o options, in inside, code fleet.CodeAt) error {
+	if address := o.first("stats", "stats-server"); path.IsAbs(address) {
+		if s, err := readStats(ctx, f.PID, address); err == nil {
+			f.Version, _, _ = strings.Cut(s.Version, "-")
+		}
+	}
+	uwsgiFacts(f, o)
+	command := uwsgiCheck(i.Command, o)
+	if command == nil {
+		return nil
+	}
+	ran, err := m.Engine.Exec(ctx, i.ID, in.at(code, command))
+	if err != nil {
+		return err
+	}
+	f.Tried = true
+	f.Broken = uwsgiBroken(ran)
+	return nil
+}
+
+// uwsgiFacts are what its options say of how it can be reloaded.
+func uwsgiFacts(f *fleet.Master, o options) {
+	f.Lazy = o.on("lazy-apps", "lazy-app", "lazy")
+	f.Chain = fleet.Chain{FIFO: o.last("master-fifo"), Touch: o.last("touch-chain-reload")}
+	f.Router = len(o["http"])+len(o["https"])+len(o["http-to-https"]) > 0
+	f.Expected = number(o.first("processes", "workers"))
+	f.Pausing = !f.Lazy || !f.Chain.Known()
+	if !o.on("master") {
+		f.Deaf = "uwsgi runs without its master: it cannot reload"
+	}
+	if f.Version == "2.0.27" {
+		f.Deaf = "uwsgi 2.0.27 does not reload on HUP (uwsgi #2688)"
+	}
+	if o.on("daemonize", "daemonize2") {
+		f.Unsafe = append(f.Unsafe, "daemonize is set: the process that the container was started with is not the master")
+	}
+	if others := otherChildren(o); len(others) > 0 && o.first("stats", "stats-server") == "" {
+		f.Unsafe = append(f.Unsafe, fmt.Sprintf("its master has other children than workers (%s), and only its stats socket tells which is which: set stats = /tmp/uwsgi-stats.sock", strings.Join(others, ", ")))
+	}
+}
+
+// otherChildren names the options that give a master children that are no workers.
+func otherChildren(o options) []string {
+	var out []string
+	for _, name := range []string{"http", "https", "http-to-https", "fastrouter", "mule", "mules", "spooler", "attach-daemon", "smart-attach-daemon"} {
+		if len(o[name]) > 0 {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+// loading are the options that decide what a uwsgi loads, and from where. The
+// check gets them and no other: no socket, no fifo, no pidfile of the one that serves.
+func loading() []string {
+	return []string{
+		"plugin", "plugins", "plugins-dir", "plugin-dir", "chdir", "chdir2", "pythonpath", "python-path", "pp", "home", "virtualenv", "venv", "pyhome",
+		"module", "wsgi", "wsgi-file", "file", "pyrun", "callable", "env", "import", "pyimport", "shared-import", "pyargv", "mount", "manage-script-name",
+		"enable-threads", "single-interpreter", "set", "eval", "paste",
+	}
+}
+
+// uwsgiCheck is the command that loads the application and ends; nil where its
+// options name none.
+func uwsgiCheck(command []string, o options) []string {
+	at := slices.IndexFunc(command, func(word string) bool { return strings.HasPrefix(programName(word), "uwsgi") })
+	if at < 0 || o.first("module", "wsgi", "wsgi-file", "file", "mount", "paste") == "" {
+		return nil
+	}
+	out := []string{command[at], "--no-server", "--need-app"}
+	for _, name := range loading() {
+		for _, value := range o[name] {
+			if value == "true" {
+				out = append(out, "--"+name)
+				continue
+			}
+			out = append(out, "--"+name, value)
+		}
+	}
+	return out
+}
+
+// uwsgiBroken is what a check said of code that does not load; nil when it
+// loads. uwsgi without a server ends with 0 in any case, so its words count.
+func uwsgiBroken(ran fleet.Ran) []string {
+	lines := slices.Concat(ran.Last, ran.Errors)
+	loaded := slices.ContainsFunc(lines, func(line string) bool {
+		return strings.HasPrefix(line, "WSGI app ") && strings.Contains(line, " ready in ")
+	})
+	failed := slices.ContainsFunc(lines, func(line string) bool { return strings.HasPrefix(line, "unable to load app") })
+	if loaded && !failed && ran.Code == 0 {
+		return nil
+	}
+	var out []string
+	for _, line := range lastOf(ran, "uwsgi --no-server") {
+		if !uwsgiNoise(line) {
+			out = append(out, line)
+		}
+	}
+	// From the traceback on, where there is one.
+	if at := slices.IndexFunc(out, func(line string) bool { return strings.HasPrefix(line, "Traceback") }); at > 0 {
+		out = out[at:]
+	}
+	return out
+}
+
+// uwsgiNoise is what every uwsgi says at its start.
+func uwsgiNoise(line string) bool {
+	return strings.HasPrefix(line, "***") || strings.HasPrefix(line, "uWSGI running as root") || strings.HasPrefix(line, "no-server mode requested")
+}
+
+// stats is the part of a uwsgi's stats that counts here.
+type stats struct {
+	Version string `json:"version"`
+	PID     int    `json:"pid"`
+	Workers []struct {
+		PID    int    `json:"pid"`
+		Status string `json:"status"` // idle, busy, cheap, …
+	} `json:"workers"`
+}
+
+// uwsgiWorkers picks the workers out of a master's children: by its stats socket
+// where it has one that can be reached, else all of them.
+func uwsgiWorkers(ctx context.Context, pid int, o options, children []fleet.Process) ([]fleet.Process, error) {
+	address := o.first("stats", "stats-server")
+	if !path.IsAbs(address) {
+		return children, nil // none, or one of the container's network, where others cannot look
+	}
+	s, err := readStats(ctx, pid, address)
+	if err != nil {
+		if len(otherChildren(o)) == 0 {
+			return children, nil // at its start and while it reloads the socket is away
+		}
+		return nil, err
+	}
+	serving := map[int]bool{}
+	for _, w := range s.Workers {
+		if w.PID > 0 && w.Status != "cheap" {
+			serving[w.PID] = true
+		}
+	}
+	var out []fleet.Process
+	for _, c := range children {
+		if inner, err := insidePID(c.PID); err == nil && serving[inner] {
+			out = append(out, c)
+		}
+	}
+	return out, nil
+}
+
+// readStats reads the stats of a uwsgi from its socket in the container.
+func readStats(ctx context.Context, pid int, name string) (stats, error) {
+	// A socket cannot be opened, only connected to, by a path that stays in the container.
+	f, err := openIn(pid, name, unix.O_PATH)
+	if err != nil {
+		return stats{}, err
+	}
+	defer f.Close()
+	ctx, cancel := context.WithTimeout(ctx, statsLimit)
+	defer cancel()
+	conn, err := new(net.Dialer).DialContext(ctx, "unix", fmt.Sprintf("/proc/self/fd/%d", f.Fd()))
+	if err != nil {
+		return stats{}, fmt.Errorf("connect to %s in the container: %w", shown(name), errors.Unwrap(err))
+	}
+	defer conn.Close()
+	if deadline, ok := ctx.Deadline(); ok {
+		_ = conn.SetDeadline(deadline)
+	}
+	text, err := io.ReadAll(io.LimitReader(conn, maxStats))
+	if err != nil {
+		return stats{}, err
+	}
+	var s stats
+	if err := json.Unmarshal(text, &s); err != nil {
+		return stats{}, fmt.Errorf("read stats of uwsgi: %w", err)
+	}
+	return s, nil
+}
+
+// chain tells uwsgi to replace one worker after the other.
+func chain(f fleet.Master) error {
+	if f.Chain.FIFO != "" {
+		return writeFIFO(f.PID, f.Chain.FIFO, "c")
+	}
+	return touchIn(f.PID, f.Chain.Touch, time.Now())
+}
