@@ -131,5 +131,7 @@ func differing(p rollout.Plan) (keys []string, anew bool) {
 	return keys, anew
 }
 
-// isFile tells a file that is not as wanted, or was not loaded yet, from other things that differ.
-func isFile(field string) bool { return strings.HasPrefix(field, "/") || field == "delivered files" }
+// isFile tells what is delivered into a container, or was and is not loaded yet, from other things that differ.
+func isFile(field string) bool {
+	return strings.HasPrefix(field, "secret ") || strings.HasPrefix(field, "file ") || field == "delivered files"
+}
