@@ -54,7 +54,7 @@ func (a *actor) act(ctx context.Context, service string) acted {
 		return out
 	}
 	d.Tell = func(context.Context, []string, notify.Message) {}
-	job, err := d.AsItWas(ctx)
+	job, err := here.AsItRuns(ctx, d)
 	if err == nil {
 		d.Hide(job.Values)
 		job.Wanted.Reload = &rollout.Reload{Floor: a.floor}

@@ -16,6 +16,7 @@ import (
 
 	"svckit/lib/fault"
 	"svckit/lib/fleet"
+	"svckit/lib/here"
 	"svckit/lib/spec"
 )
 
@@ -165,17 +166,11 @@ func (l *looker) step(ctx context.Context, ask func(context.Context) error) erro
 	return ask(ctx)
 }
 
-// runs reports whether a container is one that its service is made of now: it
-// runs, and not for a developer.
-func runs(i fleet.Instance) bool {
-	return i.Owner == nil && (i.State == fleet.Running || i.State == fleet.Restarting)
-}
-
 // running says which services run here, each with the releases and images of its containers.
 func running(list []fleet.Instance, prefix string) map[string]string {
 	out := map[string]string{}
 	for _, i := range list { // oldest first
-		if i.App == "" || i.Service == "" || i.Prefix != "" && i.Prefix != prefix || !runs(i) {
+		if i.App == "" || i.Service == "" || i.Prefix != "" && i.Prefix != prefix || !here.Runs(i) {
 			continue
 		}
 		name, what := i.App+"/"+i.Service, fmt.Sprintf("%s %s;", i.Release, i.Image)

@@ -164,22 +164,22 @@ func TestAServiceThatIsHeldIsReloadedLater(t *testing.T) {
 func TestOnePassForCron(t *testing.T) {
 	r := newStation(t)
 	code, out, errs := r.once()
-	if p := decodePass(t, out); code != 0 || p.Changed || len(p.Services) != 2 {
+	if p := passOf(t, out); code != 0 || p.Changed || len(p.Services) != 2 {
 		t.Errorf("exit %d, %+v\n%s", code, p, errs)
 	}
 	r.set("KEY", "second")
 	code, out, _ = r.once("--dry-run")
-	if p := decodePass(t, out); code != 0 || !p.Changed || !p.DryRun || p.Services[1].Changed != true || r.signals("web") != 0 {
+	if p := passOf(t, out); code != 0 || !p.Changed || !p.DryRun || p.Services[1].Changed != true || r.signals("web") != 0 {
 		t.Errorf("dry run: exit %d, %+v", code, p)
 	}
 	code, out, errs = r.once()
-	if p := decodePass(t, out); code != 0 || !p.Changed || len(p.Services[1].Differs) == 0 || p.Services[0].Changed || !strings.Contains(r.loaded("web"), "second") {
+	if p := passOf(t, out); code != 0 || !p.Changed || len(p.Services[1].Differs) == 0 || p.Services[0].Changed || !strings.Contains(r.loaded("web"), "second") {
 		t.Errorf("exit %d, %+v\n%s", code, p, errs)
 	}
 	r.key(http.MethodDelete, "secrets/KEY", "")
 	for n := range 2 {
 		code, out, errs = r.once()
-		p := decodePass(t, out)
+		p := passOf(t, out)
 		if code != int(fault.Partial) || p.Changed || p.Services[1].Kind != "invalid" || p.Services[0].Kind != "ok" || !strings.Contains(errs, "KEY") {
 			t.Errorf("pass %d: exit %d, %+v\n%s", n+1, code, p, errs)
 		}

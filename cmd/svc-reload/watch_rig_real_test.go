@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -17,7 +16,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -149,10 +147,8 @@ func newStation(t *testing.T) *station {
 	}
 	r.set("KEY", "first")
 	r.set("SIDE", "first")
-	svcRun := filepath.Join(t.TempDir(), "svc-run")
-	command(t, "go", "build", "-o", svcRun, "svckit/cmd/svc-run")
-	command(t, svcRun, "up", r.app+"/web")
-	command(t, svcRun, "up", r.app+"/side")
+	command(t, svcRun(t), "up", r.app+"/web")
+	command(t, svcRun(t), "up", r.app+"/side")
 	return r
 }
 
@@ -371,12 +367,8 @@ func (r *station) once(args ...string) (code int, stdout, stderr string) {
 	return code, out.String(), errs.String()
 }
 
-func decodePass(t *testing.T, text string) pass {
+// passOf reads what --once printed; its services are sorted by name, side before web.
+func passOf(t *testing.T, text string) pass {
 	t.Helper()
-	var p pass
-	if err := json.Unmarshal([]byte(text), &p); err != nil {
-		t.Fatal(errors.Join(err, errors.New(text)))
-	}
-	slices.SortFunc(p.Services, func(a, b passedBy) int { return strings.Compare(a.Service, b.Service) })
-	return p
+	return decode[pass](t, text)
 }

@@ -95,7 +95,8 @@ func mountAt(app spec.App, s spec.Service, image fleet.Image) (target, why strin
 }
 
 // developers adapts a service to one developer: nobody's requests can be lost, so
-// nothing is waited for, and cores are shared.
+// nothing is waited for, and cores are shared. Code is mounted from the source, or
+// what the image holds.
 func developers(s spec.Service) spec.Service {
 	s.Stop.Drain = 0
 	s.Stop.Timeout = min(s.Stop.Timeout, devStop)
@@ -104,6 +105,7 @@ func developers(s spec.Service) spec.Service {
 		s.Check.MinHealthy = devSettled // nothing is asked: one that ends at once must be seen
 	}
 	s.Resources.CPU, s.Resources.CPUBinding = 0, false
+	s.Code = spec.Code{}
 	return s
 }
 

@@ -44,11 +44,7 @@ func restoreOne(ctx context.Context, w *here.Node, s *tool.Session, t here.Targe
 		return here.Outcome{}, err
 	}
 	d.Wait = wait
-	return d.Work(ctx, func(ctx context.Context) (apply.Job, error) {
-		job, err := d.AsItWas(ctx)
-		job.Wanted.Revive = true
-		return job, err
-	})
+	return d.Work(ctx, func(ctx context.Context) (apply.Job, error) { return here.AsItWas(ctx, d) })
 }
 
 // wake starts the containers of a service with the last good config, asking nobody.

@@ -146,7 +146,10 @@ type fakeVolume struct{ *fakeNode }
 func (f fakeVolume) State(string, string) (fleet.Code, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.code.Changed.IsZero() {
+	switch {
+	case f.codeErr != nil:
+		return fleet.Code{}, f.codeErr
+	case f.code.Changed.IsZero():
 		return fleet.Code{}, fleet.ErrNotFound
 	}
 	return f.code, nil

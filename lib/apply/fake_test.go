@@ -36,6 +36,7 @@ type fakeNode struct {
 	made       int
 	dnsDown    bool
 	ttl        time.Duration
+	codeErr    error // of the question for code on the node
 	mutations  []string
 	code       fleet.Code        // on the node's volume; the zero value: none
 	loaded     map[string]string // container id → code and files that its workers have loaded

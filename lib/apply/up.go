@@ -2,7 +2,10 @@ package apply
 
 import (
 	"context"
+	"errors"
+	"slices"
 
+	"svckit/lib/fault"
 	"svckit/lib/fleet"
 	"svckit/lib/rollout"
 )
@@ -20,7 +23,27 @@ func Plan(ctx context.Context, world World, job Job) (Job, rollout.Plan, error) 
 	if err != nil {
 		return job, plan, err
 	}
+	if err := hasCode(world, job, plan); err != nil {
+		return job, plan, err
+	}
 	return job, plan, fits(job, seen, plan)
+}
+
+// hasCode refuses to make containers whose code is not on the node.
+func hasCode(world World, job Job, plan rollout.Plan) error {
+	w := job.Wanted
+	has := func(a rollout.Action) bool {
+		return slices.ContainsFunc(plan.Steps, func(s rollout.Step) bool { return s.Action == a })
+	}
+	if w.Service.Code.Mount == "" || !has(rollout.ActCreate) || has(rollout.ActSwitch) {
+		return nil
+	}
+	_, err := world.Volume.State(w.App, w.Service.Key)
+	if errors.Is(err, fleet.ErrNotFound) {
+		return fault.WithHint(fault.New(fault.Refused, "run %s/%s: this node has no code for %s", w.App, w.Service.Key, w.Service.Code.Mount),
+			"svc-reload %s/%s --source DIR brings it here", w.App, w.Service.Key)
+	}
+	return err
 }
 
 // PlanDown looks at the node and plans how a service leaves it. Only the name,

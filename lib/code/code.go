@@ -7,8 +7,8 @@
 //	C/APP/SERVICE/current                link to versions/GENERATION
 //	C/APP/SERVICE/previous               link to the one before
 //
-// C/APP/SERVICE is mounted read-only in each container of the service at Target,
-// and code.mount is a link in the container's own layer to Target/current. So one
+// C/APP/SERVICE is mounted read-only in each container of the service, and code.mount
+// is a link in the container's own layer to current in that mount. So one
 // rename on the node changes what every instance sees, at once and whole, and a
 // process that is in the old tree stays in it until it is told to reload.
 //

@@ -38,7 +38,7 @@ func within(p, dir string) bool {
 
 // link puts c.Links into a created container's own layer. Existing folders keep
 // their owner and mode, missing ones are made 0755 for root; a file or link in
-// the way is replaced, a folder in the way is an error.
+// the way is replaced, a folder in the way is an error, but for c.Over.
 func (e *Engine) link(ctx context.Context, id string, c fleet.Container) error {
 	if len(c.Links) == 0 {
 		return nil
@@ -47,7 +47,11 @@ func (e *Engine) link(ctx context.Context, id string, c fleet.Container) error {
 	there := map[string]bool{"/": true} // folder → is in the image
 	for _, at := range sortedKeys(c.Links) {
 		dirs, err := e.missingParents(ctx, id, at, there)
-		if err == nil && len(dirs) == 0 {
+		switch {
+		case err != nil || len(dirs) > 0:
+		case at == c.Over:
+			err = e.noVolume(ctx, id, at)
+		default:
 			err = e.freeForLink(ctx, id, at)
 		}
 		if err != nil {
@@ -59,7 +63,7 @@ func (e *Engine) link(ctx context.Context, id string, c fleet.Container) error {
 	if err != nil {
 		return fmt.Errorf("create container %s: pack links: %w", c.Name, err)
 	}
-	err = e.api.CopyToContainer(ctx, id, "/", bytes.NewReader(text), container.CopyToContainerOptions{})
+	err = e.api.CopyToContainer(ctx, id, "/", bytes.NewReader(text), container.CopyToContainerOptions{AllowOverwriteDirWithFile: c.Over != ""})
 	return e.wrap(err, "create container %s: copy links", c.Name)
 }
 
@@ -120,6 +124,21 @@ func (e *Engine) freeForLink(ctx context.Context, id, at string) error {
 		return e.wrap(err, "look for it")
 	case stat.Mode.IsDir():
 		return fault.New(fault.Invalid, "there is a folder in its place in the image")
+	}
+	return nil
+}
+
+// noVolume refuses a place in which the image itself declares a volume: neither
+// can a mount be replaced, nor one below a folder that is.
+func (e *Engine) noVolume(ctx context.Context, id, at string) error {
+	made, err := e.api.ContainerInspect(ctx, id)
+	if err != nil {
+		return e.wrap(err, "look for volumes")
+	}
+	for _, m := range made.Mounts {
+		if within(at, path.Clean(m.Destination)) || within(path.Clean(m.Destination), at) {
+			return fault.WithHint(fault.New(fault.Invalid, "a volume is mounted at %s", m.Destination), "take VOLUME %s out of the image", m.Destination)
+		}
 	}
 	return nil
 }

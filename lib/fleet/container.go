@@ -13,6 +13,7 @@ type Container struct {
 	Ports      []PortMap         // bridge only
 	Mounts     []Mount           //
 	Links      map[string]string // symbolic links made in the container's own layer: path → target
+	Over       string            // the one of Links that may take the place of a folder of the image; "": none
 	DNS        []string          // nameservers; empty: the engine's default
 	StopSignal string            // with SIG, e.g. SIGTERM
 	StopWait   time.Duration     //

@@ -17,6 +17,7 @@ import (
 	"svckit/lib/code"
 	"svckit/lib/delivery"
 	"svckit/lib/dnsd"
+	"svckit/lib/docker"
 	"svckit/lib/fault"
 	"svckit/lib/fleet"
 	"svckit/lib/master"
@@ -77,11 +78,14 @@ func OpenEngine(ctx context.Context, w *Node, s *tool.Session, of Target) (*Depl
 	d := &Deploy{Node: w, Session: s, App: of.App, Service: of.Service, Settings: settings, Code: store, Engine: engine, Plan: apply.Plan}
 	d.World = apply.World{
 		Containers: d.Images(), Views: engine, Tuner: engine, Images: d.Images(), Files: delivery.Folders{}, Keeper: delivery.Folders{},
-		Masters: master.Masters{Engine: engine}, Volume: volume{store}, Loads: delivery.Loads{Dir: settings.StateDir},
+		Masters: MastersOf(engine), Volume: volume{store}, Loads: delivery.Loads{Dir: settings.StateDir},
 		Probe: probe.Once, Shown: probe.Shown, Log: s.Log, Guard: d.guard, PortFree: portFree, Random: rand.Uint32,
 	}
 	return d, nil
 }
+
+// MastersOf are the masters in the containers of an engine of this node.
+func MastersOf(engine *docker.Engine) master.Masters { return master.Masters{Engine: engine} }
 
 // Images is the engine, with this node's mirrors.
 func (d *Deploy) Images() mirrored { return mirrored{d.Engine, d.Settings.Registries} }
@@ -97,7 +101,7 @@ func (d *Deploy) Settle(ctx context.Context) error {
 		Trusted: d.Site.Trusted,
 		Node: rollout.Node{
 			Name: first(s.Name, d.Agent.Node), Zone: first(s.Zone, d.Agent.Meta["zone"]),
-			Address: first(s.Address, d.Agent.Address), DNS: s.ContainerDNS, Prefix: s.Prefix, Engine: info.ID,
+			Address: first(s.Address, d.Agent.Address), DNS: s.ContainerDNS, Prefix: s.Prefix, Engine: info.ID, CodeDir: s.CodeDir,
 		},
 		Ports: [2]int{s.Ports.First, s.Ports.Last}, RunDir: s.RunDir, Cores: info.CPUs, Memory: info.Memory,
 		Margin: s.DNSMargin, HostPaths: s.HostPaths, Domain: first(d.Agent.Domain, "consul"),

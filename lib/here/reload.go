@@ -80,8 +80,8 @@ func (d *Deploy) staged(ctx context.Context, r Reload) (string, error) {
 // running is the job of what runs here. Where nothing runs, it is that of the
 // app's release with no instance: code can be put there before the first start.
 func (d *Deploy) running(ctx context.Context) (apply.Job, error) {
-	job, err := d.AsItWas(ctx)
-	if fault.KindOf(err) != fault.NotFound || !errors.Is(err, errNeverRan) {
+	job, err := AsItRuns(ctx, d)
+	if !errors.Is(err, errNone) {
 		return job, err
 	}
 	job, err = apply.Resolve(ctx, d.Consul, d.Site, apply.Request{App: d.App, Service: d.Service})
@@ -90,9 +90,6 @@ func (d *Deploy) running(ctx context.Context) (apply.Job, error) {
 	}
 	return job, err
 }
-
-// errNeverRan is the cause where a service has no container on this node.
-var errNeverRan = errors.New("no container of it ever ran on this node")
 
 // takenOut holds the lock of the whole fleet for a plan that takes instances out
 // for a while: only one node may do so at a time.

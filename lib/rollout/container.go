@@ -27,11 +27,14 @@ type Seat struct {
 const (
 	SecretsTarget = "/run/secrets"
 	FilesTarget   = "/run/svckit/files"
-	CodeTarget    = "/run/svckit/code"
+	CodeTarget    = "/run/svckit/code" // versions of code, see package code
 )
 
 // Container is everything the engine must know to create one instance.
 // Links maps each rendered file's place in the container to the name it is delivered under.
+//
+// Code on a volume is a link too, in the place of whatever the image has there:
+// what is current is changed on the node, by one rename.
 func Container(w Wanted, n Node, name string, seat Seat, links map[string]string) fleet.Container {
 	s := w.Service
 	c := fleet.Container{
@@ -58,7 +61,14 @@ func Container(w Wanted, n Node, name string, seat Seat, links map[string]string
 	}
 	if len(w.Files) > 0 {
 		c.Mounts = append(c.Mounts, fleet.Mount{Source: path.Join(seat.Dir, "files"), Target: FilesTarget, ReadOnly: true})
-		c.Links = links
+		c.Links = maps.Clone(links)
+	}
+	if s.Code.Mount != "" {
+		c.Mounts = append(c.Mounts, fleet.Mount{Source: path.Join(n.CodeDir, w.App, s.Key), Target: CodeTarget, ReadOnly: true})
+		if c.Links == nil {
+			c.Links = map[string]string{}
+		}
+		c.Links[s.Code.Mount], c.Over = path.Join(CodeTarget, "current"), s.Code.Mount
 	}
 	return c
 }

@@ -45,6 +45,7 @@ type Node struct {
 	DNS     []string // nameservers given to containers
 	Prefix  string   // root of the keys, kept on containers
 	Engine  string   // ID of the container engine
+	CodeDir string   // where code on volumes is kept
 }
 
 // Seen is what is there at one moment.

@@ -164,6 +164,8 @@ func (d *decoder) volumes(v y.Value, code Code) (out []Volume) {
 		switch {
 		case vol.Target == code.Mount:
 			d.Addf(item, "%s is already code.mount", vol.Target)
+		case code.Mount != "" && (under(vol.Target, code.Mount) || under(code.Mount, vol.Target)):
+			d.Addf(item, "%s collides with code.mount %s", vol.Target, code.Mount)
 		case slices.ContainsFunc(out, func(o Volume) bool { return o.Target == vol.Target }):
 			d.Addf(item, "duplicate: another volume is mounted at %s", vol.Target)
 		}

@@ -198,5 +198,9 @@ func (d *decoder) tags(v y.Value) []string {
 func (d *decoder) code(v y.Value) Code {
 	f := d.Fields(v, "a mapping such as {mount: /srv/app}", "mount")
 	d.require(f, "mount", "expected an absolute path in the container")
-	return Code{Mount: d.Text(f.Get("mount"), "", targetRule())}
+	rule := targetRule()
+	return Code{Mount: d.Text(f.Get("mount"), "", y.Rule{
+		Want: rule.Want + ", nor above or under " + ownDir,
+		OK:   func(s string) bool { return rule.OK(s) && !under(s, ownDir) && !under(ownDir, s) },
+	})}
 }

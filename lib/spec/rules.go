@@ -16,6 +16,9 @@ import (
 // SecretsDir is where a container finds its secrets, one file each.
 const SecretsDir = "/run/secrets"
 
+// ownDir is where a container finds what svckit mounts in it.
+const ownDir = "/run/svckit"
+
 var (
 	nameSyntax    = regexp.MustCompile(`^[a-z][a-z0-9-]{0,39}$`)
 	labelSyntax   = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)

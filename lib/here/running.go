@@ -31,11 +31,30 @@ func Last(list []fleet.Instance, known []fleet.Registration) (of fleet.Instance,
 	return of, count
 }
 
-// AsItWas is the job of the release, the image and the number of containers that a
-// service has on this node, with the config of now. Once the spec of the release
+// AsItWas is the job that brings back the release that a service had on this
+// node, with the config of now: containers that ended are started again.
+func AsItWas(ctx context.Context, d *Deploy) (apply.Job, error) {
+	job, err := asIs(ctx, d, func(fleet.Instance) bool { return true })
+	job.Wanted.Revive = true
+	return job, err
+}
+
+// AsItRuns is the job of the release that a service runs on this node, with the
+// config of now and as many instances as there are. Once the spec of the release
 // could be read, it names the release and whom to tell also when there is an error.
-func (d *Deploy) AsItWas(ctx context.Context) (apply.Job, error) {
-	list, err := d.World.Views.Instances(ctx, d.App, d.Service)
+func AsItRuns(ctx context.Context, d *Deploy) (apply.Job, error) { return asIs(ctx, d, Runs) }
+
+// Runs reports whether a container is one that its service is made of now: it
+// runs, and not for a developer.
+func Runs(i fleet.Instance) bool {
+	return i.Owner == nil && (i.State == fleet.Running || i.State == fleet.Restarting)
+}
+
+// errNone is the cause where a service has no container on this node.
+var errNone = errors.New("no container")
+
+func asIs(ctx context.Context, d *Deploy, counts func(fleet.Instance) bool) (apply.Job, error) {
+	all, err := d.World.Views.Instances(ctx, d.App, d.Service)
 	if err != nil {
 		return apply.Job{}, err
 	}
@@ -43,9 +62,9 @@ func (d *Deploy) AsItWas(ctx context.Context) (apply.Job, error) {
 	if err != nil {
 		return apply.Job{}, err
 	}
-	of, count := Last(list, known)
+	of, count := Last(slices.DeleteFunc(all, func(i fleet.Instance) bool { return !counts(i) }), known)
 	if count == 0 {
-		return apply.Job{}, fault.New(fault.NotFound, "%s/%s: %w", d.App, d.Service, errNeverRan)
+		return apply.Job{}, fault.New(fault.NotFound, "%w of %s/%s is here", errNone, d.App, d.Service)
 	}
 	release, err := d.Consul.Release(ctx, d.App, of.Release)
 	if errors.Is(err, fleet.ErrNotFound) {
