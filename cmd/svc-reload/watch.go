@@ -33,7 +33,7 @@ again with growing pauses, and no other service waits for it.`,
 			&cli.BoolFlag{Name: "once", Usage: "look at every service once and end, for cron"},
 			&cli.DurationFlag{Name: "quiet-period", Value: defaults.Quiet, Usage: "act when no key of a service changed for `TIME`"},
 			&cli.DurationFlag{Name: "longest-wait", Value: defaults.Longest, Usage: "act `TIME` after the first of many changes, quiet or not"},
-			&cli.BoolFlag{Name: "replace", Value: true, Usage: "make new containers where a reload is not enough; --replace=false only tells the app's notify:"},
+			&cli.BoolFlag{Name: "replace", Value: true, Usage: "make new containers where a reload is not enough (the default); --replace=false only tells the app's notify:"},
 			&cli.IntFlag{Name: "floor", DefaultText: "half of them, at least 1", Usage: "`N` instances of the fleet must pass beside one that is taken out of DNS; 0 accepts that clients wait"},
 		},
 		Action: func(c *cli.Context) error {
