@@ -18,6 +18,7 @@ import (
 	"svckit/lab"
 	"svckit/lib/code"
 	engine "svckit/lib/docker"
+	"svckit/lib/fleet"
 	"svckit/lib/rollout"
 	"svckit/lib/source"
 	"svckit/lib/spec"
@@ -240,14 +241,14 @@ func TestNewCodeIsTriedWithoutTouchingWhatRuns(t *testing.T) {
 			before, err := v.ask()
 			must(t, err)
 			good := v.put("two")
-			if exit, last, err := v.engine.Exec(t.Context(), v.id, try(good)); err != nil || exit != 0 {
-				t.Errorf("good code: exit %d, %v, %q", exit, err, last)
+			if ran, err := v.engine.Exec(t.Context(), v.id, fleet.Program{Command: try(good)}); err != nil || ran.Code != 0 {
+				t.Errorf("good code: exit %d, %v, %q", ran.Code, err, ran.Last)
 			}
 			v.edit("app.py", "import json", "import json\nimport nothing_there")
 			broken := v.put("three")
-			exit, last, err := v.engine.Exec(t.Context(), v.id, try(broken))
-			if err != nil || exit == 0 || !strings.Contains(strings.Join(last, "\n"), "No module named 'nothing_there'") {
-				t.Errorf("broken code: exit %d, %v, %q", exit, err, last)
+			ran, err := v.engine.Exec(t.Context(), v.id, fleet.Program{Command: try(broken)})
+			if err != nil || ran.Code == 0 || !strings.Contains(strings.Join(ran.Last, "\n"), "No module named 'nothing_there'") {
+				t.Errorf("broken code: exit %d, %v, %q", ran.Code, err, ran.Last)
 			}
 			if after, err := v.ask(); err != nil || after.Generation != before.Generation {
 				t.Errorf("before %+v, after %+v, %v", before, after, err)

@@ -22,21 +22,19 @@ func watchCommand(w *here.Node) *cli.Command {
 	return &cli.Command{
 		Name:  "watch",
 		Usage: "follow the config keys of this node's services and bring what changes into them",
-		Description: "Follows the keys of config and secrets of every service that runs on this node. When keys change and the\n" +
-			"quiet period is over, the files of the release that runs here are rendered again. Only where bytes differ is\n" +
-			"something done: new files are delivered and the master reloads them; what a master cannot take while it lives,\n" +
-			"such as a variable, needs a new container, which comes in through the same gate as with `svc-run up`.\n" +
-			"A template that fails or a missing key changes nothing, and the app's `notify:` is told once. While Consul is\n" +
-			"away nothing changes. What failed is tried again with growing pauses; other services do not wait for it.",
+		Description: `Follows the keys of config and secrets of every service that runs on this node. When keys change and the
+quiet period is over, the files of the release that runs here are rendered again. Only where bytes differ is
+something done: what svc-reload does when it is called by hand. A variable cannot change in a container that lives,
+so a changed one needs a new container, which comes in through the gate. A template that fails or a missing key
+changes nothing, and the app's notify: is told once. While Consul is away nothing changes. What failed is tried
+again with growing pauses, and no other service waits for it.`,
 		Flags: []cli.Flag{
 			tool.DryRun(),
 			&cli.BoolFlag{Name: "once", Usage: "look at every service once and end, for cron"},
 			&cli.DurationFlag{Name: "quiet-period", Value: defaults.Quiet, Usage: "act when no key of a service changed for `TIME`"},
 			&cli.DurationFlag{Name: "longest-wait", Value: defaults.Longest, Usage: "act `TIME` after the first of many changes, quiet or not"},
-			&cli.StringFlag{
-				Name: "replace", Value: string(replaceStartFirst),
-				Usage: "make new containers `WHEN` a reload is not enough: start-first (only where the old one serves meanwhile), always, never; otherwise the app's notify: is told",
-			},
+			&cli.BoolFlag{Name: "replace", Value: true, Usage: "make new containers where a reload is not enough (the default); --replace=false only tells the app's notify:"},
+			&cli.IntFlag{Name: "floor", DefaultText: "half of them, at least 1", Usage: "`N` instances of the fleet must pass beside one that is taken out of DNS; 0 accepts that clients wait"},
 		},
 		Action: func(c *cli.Context) error {
 			if c.Bool("once") {
@@ -61,13 +59,13 @@ func newWatcher(ctx context.Context, w *here.Node, s *tool.Session, c *cli.Conte
 	if len(s.Args) > 0 {
 		return nil, fault.New(fault.Usage, "watch takes no argument: it looks at every service of this node")
 	}
-	rules, replace := settle.Defaults(), replacing(c.String("replace"))
+	rules := settle.Defaults()
 	rules.Quiet, rules.Longest = c.Duration("quiet-period"), c.Duration("longest-wait")
 	if rules.Quiet < 0 || rules.Longest < rules.Quiet {
 		return nil, fault.New(fault.Usage, "--quiet-period %s, --longest-wait %s: expected 0 or more, and the second no shorter than the first", rules.Quiet, rules.Longest)
 	}
-	if err := replace.check(); err != nil {
-		return nil, err
+	if c.IsSet("floor") && c.Int("floor") < 0 {
+		return nil, fault.New(fault.Usage, "--floor %d: expected 0 or more", c.Int("floor"))
 	}
 	settings, err := w.Settings(s)
 	if err != nil {
@@ -86,9 +84,11 @@ func newWatcher(ctx context.Context, w *here.Node, s *tool.Session, c *cli.Conte
 	if err != nil {
 		s.Log.Warn("what was told earlier is not known: it may be told again", "error", err)
 	}
+	a := &actor{node: w, session: s, floor: floor(c), replace: c.Bool("replace")}
+	a.reload = a.reloaded
 	return &watcher{
 		looker: newLooker(settings.Prefix, func(ctx context.Context) ([]fleet.Instance, error) { return engine.Instances(ctx, "", "") }, consul.Layers),
-		actor:  &actor{node: w, session: s, replace: replace, reload: deliver},
+		actor:  a,
 		book:   settle.NewBook(rules, told),
 		memory: m,
 		queue:  notify.New(s.Program).Queue(s.Log),

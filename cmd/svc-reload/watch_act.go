@@ -2,10 +2,9 @@ package main
 
 import (
 	"context"
-	"fmt"
+	"slices"
 	"strings"
 
-	"svckit/lib/apply"
 	"svckit/lib/fault"
 	"svckit/lib/here"
 	"svckit/lib/notify"
@@ -17,12 +16,6 @@ import (
 // whether it changed something. The lock is its own to take; what it would tell
 // the app's receivers it leaves to its caller (d.Tell is set).
 type reloadFunc func(ctx context.Context, d *here.Deploy) (changed bool, err error)
-
-// deliver reloads by the plan of `svc-run up` for the release that runs.
-func deliver(ctx context.Context, d *here.Deploy) (bool, error) {
-	o, err := d.Work(ctx, func(ctx context.Context) (apply.Job, error) { return here.AsItRuns(ctx, d) })
-	return o.Changed, err
-}
 
 // acted is what came of looking at one service.
 type acted struct {
@@ -39,8 +32,15 @@ type acted struct {
 type actor struct {
 	node    *here.Node
 	session *tool.Session
-	replace replacing
+	floor   int  // of the fleet, as for here.Reload
+	replace bool // new containers may be made where a reload is not enough
 	reload  reloadFunc
+}
+
+// reloaded is the reload that the program itself does when it is called by hand.
+func (a *actor) reloaded(ctx context.Context, d *here.Deploy) (bool, error) {
+	o, err := d.Reload(ctx, here.Reload{Floor: a.floor})
+	return o.Changed, err
 }
 
 // act compares what a service has with what it should have, and reloads it where
@@ -57,9 +57,10 @@ func (a *actor) act(ctx context.Context, service string) acted {
 	job, err := here.AsItRuns(ctx, d)
 	if err == nil {
 		d.Hide(job.Values)
+		job.Wanted.Reload = &rollout.Reload{Floor: a.floor}
 		var plan rollout.Plan
 		if _, plan, err = d.Plan(ctx, d.World, job); err == nil {
-			out.keys, err = a.decide(service, plan, rollout.StopFirst(job.Wanted.Service))
+			out.keys, err = a.decide(service, plan)
 		}
 	}
 	switch {
@@ -96,55 +97,41 @@ func event(err error) string {
 }
 
 // decide names what differs because of config, and refuses what may not be done for it.
-func (a *actor) decide(service string, p rollout.Plan, stopFirst string) ([]string, error) {
+func (a *actor) decide(service string, p rollout.Plan) ([]string, error) {
 	keys, anew := differing(p)
-	if !anew || a.replace == replaceAlways || a.replace == replaceStartFirst && stopFirst == "" {
+	if !anew || a.replace {
 		return keys, nil
 	}
-	why := "new containers are not made here (--replace never)"
-	if a.replace == replaceStartFirst {
-		why = fmt.Sprintf("the old one would be stopped first (%s)", stopFirst)
-	}
-	err := fault.New(fault.Refused, "bring %s into %s: it needs a new container, and %s", strings.Join(keys, ", "), service, why)
-	return keys, fault.WithHint(err, "svc-run up %s does it, node by node", service)
+	err := fault.New(fault.Refused, "bring %s into %s: it needs a new container, and none may be made here (--replace=false)", strings.Join(keys, ", "), service)
+	return keys, fault.WithHint(err, "svc-run up %s makes it", service)
 }
 
 // differing names the files and variables because of which a plan changes
 // something, and whether it makes a container for them. A plan may have other
 // reasons too: those alone are nobody's business here.
 func differing(p rollout.Plan) (keys []string, anew bool) {
-	seen := map[string]bool{}
 	for _, s := range p.Steps {
 		for _, field := range s.Fields {
-			file := strings.HasPrefix(field, "/")
-			variable := strings.HasPrefix(field, "env.") && !strings.HasPrefix(field, "env.SVC_")
-			ours := s.Action == rollout.ActDeliver && file || s.Action == rollout.ActCreate && (file || variable)
+			ours := false
+			switch s.Action {
+			case rollout.ActDeliver, rollout.ActReload:
+				ours = isFile(field)
+			case rollout.ActCreate:
+				ours = isFile(field) || strings.HasPrefix(field, "env.") && !strings.HasPrefix(field, "env.SVC_")
+			}
 			if !ours {
 				continue
 			}
 			anew = anew || s.Action == rollout.ActCreate
-			if !seen[field] {
-				keys, seen[field] = append(keys, field), true
+			if !slices.Contains(keys, field) {
+				keys = append(keys, field)
 			}
 		}
 	}
 	return keys, anew
 }
 
-// replacing says when a container may be replaced for new config.
-type replacing string
-
-// The values of --replace.
-const (
-	replaceStartFirst replacing = "start-first"
-	replaceAlways     replacing = "always"
-	replaceNever      replacing = "never"
-)
-
-func (r replacing) check() error {
-	switch r {
-	case replaceStartFirst, replaceAlways, replaceNever:
-		return nil
-	}
-	return fault.New(fault.Usage, "--replace %q: expected %s, %s or %s", string(r), replaceStartFirst, replaceAlways, replaceNever)
+// isFile tells what is delivered into a container, or was and is not loaded yet, from other things that differ.
+func isFile(field string) bool {
+	return strings.HasPrefix(field, "secret ") || strings.HasPrefix(field, "file ") || field == "delivered files"
 }

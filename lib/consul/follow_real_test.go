@@ -117,3 +117,33 @@ func TestManyAppsAreFollowedWithFewConnections(t *testing.T) {
 	stop()
 	f.Wait()
 }
+
+func TestATokenWithTheReadRightsOfItsAppCanFollowIt(t *testing.T) {
+	a := lab.Consul(t, "-hcl", denyACL)
+	for _, key := range []string{"shared/config/A", "apps/shop/config/A", "apps/shop/secrets/KEY", "apps/blog/config/A"} {
+		put(t, a, "svc/"+key, "1")
+	}
+	secret, _ := token(t, a, "shop", `key_prefix "svc/shared/" { policy = "read" } key_prefix "svc/apps/shop/" { policy = "read" }`)
+	c := connect(t, a, "svc", secret)
+	ctx, stop := context.WithCancel(t.Context())
+	h := make(heard, 1000)
+	f := c.Follow(ctx, h.tell)
+	f.Apps([]string{"shop"})
+	h.expect(t, "look ", "at the start")
+	h.expect(t, "look shop", "at the start")
+	h.quiet(t, "at the start")
+	put(t, a, "svc/apps/shop/secrets/KEY", "2")
+	h.expect(t, "look shop", "a secret changed")
+	put(t, a, "svc/shared/config/A", "2")
+	h.expect(t, "look ", "a shared key changed")
+	stop()
+	f.Wait()
+
+	ctx, stop = context.WithCancel(t.Context())
+	wrong := connect(t, a, "svc", "5f5e1f3c-0000-4000-8000-00000000dead")
+	h = make(heard, 1000)
+	f = wrong.Follow(ctx, h.tell)
+	h.expect(t, "error ", "a token that the cluster does not know")
+	stop()
+	f.Wait()
+}
