@@ -118,10 +118,13 @@ func (w *wrk) stop() (done, failed int, said string) {
 	if err := w.cmd.Process.Signal(os.Interrupt); err != nil {
 		w.t.Fatalf("stop wrk: %v\n%s", err, w.out)
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- w.cmd.Wait() }()
+	ended := make(chan struct{})
+	go func() {
+		_ = w.cmd.Wait()
+		close(ended)
+	}()
 	select {
-	case <-ended:
+	case <-ended: // by the signal
 	case <-time.After(30 * time.Second):
 		_ = w.cmd.Process.Kill()
 		w.t.Fatal("wrk does not end")

@@ -25,11 +25,8 @@ func (m Masters) examineGunicorn(ctx context.Context, i fleet.Instance, f *fleet
 		return err
 	}
 	set := printedConfig(ran.Stdout)
-	if more := movedSettings(set, code); len(more) > 0 {
-		// Its own file names the place of the code: only a flag is stronger than that.
-		at := in.at(code, command)
-		at.Command = slices.Insert(at.Command, checkAt(at.Command)+1, more...)
-		if ran, err = m.Engine.Exec(ctx, i.ID, at); err != nil {
+	if again, ok := withPlaces(p, set, code); ok {
+		if ran, err = m.Engine.Exec(ctx, i.ID, again); err != nil {
 			return err
 		}
 	}
@@ -44,8 +41,8 @@ func (m Masters) examineGunicorn(ctx context.Context, i fleet.Instance, f *fleet
 	return nil
 }
 
-// goesAgain reports whether gunicorn, on HUP, goes to the place of the code again,
-// through the link and so into the version that is current then.
+// goesAgain reports whether gunicorn, on HUP, looks for its code by the name of
+// its place again, through the link and so in the version that is current then.
 func goesAgain(command []string, set map[string]string, code fleet.CodeAt) bool {
 	for k, word := range command {
 		value, ok := strings.CutPrefix(word, "--chdir=")
@@ -56,7 +53,7 @@ func goesAgain(command []string, set map[string]string, code fleet.CodeAt) bool 
 			return within(value, code.Mount)
 		}
 	}
-	return within(set["chdir"], code.Mount)
+	return within(set["chdir"], code.Mount) || slices.ContainsFunc(strings.Split(set["pythonpath"], ","), func(at string) bool { return within(at, code.Mount) })
 }
 
 // gunicornCheck is the command that checks instead of serving; nil when it is not known.
@@ -68,21 +65,23 @@ func gunicornCheck(command []string) []string {
 	return slices.Insert(slices.Clone(command), at+1, "--check-config", "--print-config")
 }
 
-func checkAt(command []string) int { return slices.Index(command, "--print-config") }
-
-// movedSettings are flags for the settings that still name the place of the code
-// although another version is meant.
-func movedSettings(set map[string]string, code fleet.CodeAt) []string {
-	if code.At == "" {
-		return nil
+// withPlaces is the check once more, where the first one cannot have meant the
+// right code: gunicorn's own file names the place of the code, and only a flag is
+// stronger; and --check-config does not use pythonpath, as serving does.
+func withPlaces(p fleet.Program, set map[string]string, code fleet.CodeAt) (fleet.Program, bool) {
+	again := fleet.Program{Command: slices.Clone(p.Command), Dir: p.Dir, Env: slices.Clone(p.Env)}
+	if now := replaced(set["chdir"], code); code.At != "" && now != set["chdir"] {
+		at := slices.Index(again.Command, "--print-config") + 1
+		again.Command = slices.Insert(again.Command, at, "--chdir", now)
 	}
-	var out []string
-	for _, name := range []string{"chdir", "pythonpath"} {
-		if now := replaced(set[name], code); now != set[name] {
-			out = append(out, "--"+name, now)
+	if set["pythonpath"] != "" && set["pythonpath"] != "None" {
+		places := strings.ReplaceAll(set["pythonpath"], ",", ":")
+		if code.At != "" {
+			places = replaced(places, code)
 		}
+		again.Env = append(again.Env, "PYTHONPATH="+places)
 	}
-	return out
+	return again, len(again.Command) != len(p.Command) || len(again.Env) != len(p.Env)
 }
 
 // printedConfig reads what --print-config prints: "name   = value", a setting a line.

@@ -118,7 +118,7 @@ func openIn(pid int, name string, flags int) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open root of process %d: %w", pid, err)
 	}
-	defer unix.Close(root)
+	defer func() { _ = unix.Close(root) }()
 	how := unix.OpenHow{Flags: uint64(flags | unix.O_CLOEXEC | unix.O_NOCTTY), Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
 	fd, err := unix.Openat2(root, name, &how)
 	if err != nil {

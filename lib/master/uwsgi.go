@@ -73,7 +73,7 @@ func uwsgiFacts(f *fleet.Master, o options) {
 // ever, after HUP unless it goes there again.
 func uwsgiPaths(f *fleet.Master, o options, code fleet.CodeAt) {
 	named := false
-	for _, name := range []string{"pythonpath", "python-path", "pp"} {
+	for _, name := range []string{"pythonpath", "python-path", "pp", "wsgi-file", "file"} {
 		named = named || slices.ContainsFunc(o[name], func(at string) bool { return within(at, code.Mount) })
 	}
 	switch {
