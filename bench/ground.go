@@ -34,7 +34,8 @@ func newGround() (*ground, error) {
 	}
 	g := &ground{dir: dir, docker: os.Getenv("SVCKIT_TEST_DOCKER")}
 	g.env = append(os.Environ(), "DOCKER_HOST="+g.docker, "CONSUL_HTTP_ADDR="+consul, "DOCKER_BUILDKIT=1", "SVC_DNS_MARGIN=0s",
-		"SVC_RUN_DIR="+filepath.Join(dir, "run"), "SVC_STATE_DIR="+filepath.Join(dir, "state"), "SVC_CONFIG=")
+		"SVC_RUN_DIR="+filepath.Join(dir, "run"), "SVC_STATE_DIR="+filepath.Join(dir, "state"),
+		"SVC_CODE_DIR="+filepath.Join(dir, "volume"), "SVC_CONFIG=")
 	if err := g.start(); err != nil {
 		g.close()
 		return nil, err

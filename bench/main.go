@@ -3,6 +3,7 @@
 //
 //	svc-run up                 docker run -d, and a registration by curl
 //	svc-build --push           docker build and docker push
+//	svc-reload --source        docker restart, and docker-compose up with new containers
 //
 // The machine may be noisy, so what counts is the ratio within a pair; the table
 // shows its median with the lowest and the highest.
@@ -18,19 +19,33 @@ import (
 
 func main() {
 	runs := flag.Int("runs", 7, "pairs for each row")
+	only := flag.String("only", "", "measure `start` or `reload` alone")
 	flag.Parse()
-	if err := bench(*runs); err != nil {
+	if err := bench(*runs, *only); err != nil {
 		fmt.Fprintf(os.Stderr, "bench: %v\n", err)
 		os.Exit(1)
 	}
 }
 
-func bench(runs int) error {
+func bench(runs int, only string) error {
 	g, err := newGround()
 	if err != nil {
 		return err
 	}
 	defer g.close()
+	if only != "reload" {
+		if err := g.startBench(runs); err != nil {
+			return err
+		}
+	}
+	if only != "start" {
+		return g.reloadBench(runs)
+	}
+	return nil
+}
+
+// startBench measures starts and builds, in pairs.
+func (g *ground) startBench(runs int) error {
 	rows := []struct {
 		name string
 		a, b func(n int) error // ours, theirs

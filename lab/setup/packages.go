@@ -30,7 +30,8 @@ func needs() []need {
 		{"ps", "procps"}, // the engine lists a container's processes with it
 		{"zsh", "zsh"},   // completion is tried in the shells themselves
 		{"fish", "fish"},
-		{"wrk", "wrk"}, // load on services that are reloaded
+		{"docker-compose", "docker-compose"}, // the benchmark of reloads
+		{"wrk", "wrk"},                       // load on services that are reloaded
 	}
 }
 

@@ -16,16 +16,19 @@ type Mirrored struct {
 	mirrors []string
 }
 
+// Pull brings an image here, from the first of the mirrors that has it, else from its own registry.
 func (m Mirrored) Pull(ctx context.Context, ref string, p fleet.Progress) error {
 	_, err := m.PullFrom(ctx, ref, m.mirrors, p)
 	return err
 }
 
+// Image looks for an image under every name that it may have here.
 func (m Mirrored) Image(ctx context.Context, ref string) (fleet.Image, error) {
 	image, _, err := m.find(ctx, ref)
 	return image, err
 }
 
+// Create makes a container from the image as it is named here.
 func (m Mirrored) Create(ctx context.Context, c fleet.Container) (string, error) {
 	if _, here, err := m.find(ctx, c.Image); err == nil {
 		c.Image = here

@@ -59,7 +59,7 @@ func (m Masters) look(ctx context.Context, i fleet.Instance, kind spec.Master) (
 	if kind == spec.UWSGI {
 		var bad error // of its options: what cannot be read must not be told anything
 		if opts, bad = uwsgiOptions(i.Command, top.PID); bad != nil {
-			return fleet.Master{Unsafe: []string{"its options cannot be read: " + bad.Error()}}, nil, nil
+			return fleet.Master{Unsafe: []string{"its options cannot be read: " + bad.Error()}}, nil, nil //nolint:nilerr // it is told in Unsafe
 		}
 		if children, err = uwsgiWorkers(ctx, top.PID, opts, children); err != nil {
 			return out, opts, err
