@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"net"
 	"slices"
 	"strings"
@@ -8,6 +9,7 @@ import (
 
 	"svckit/lib/fault"
 	"svckit/lib/fleet"
+	"svckit/lib/rollout"
 )
 
 // hinted returns an error with the hint that it carries, or another one.
@@ -219,7 +221,11 @@ func checkMaintenance(f facts) []finding {
 			continue
 		}
 		end, told := endOf(r.Reason)
+		_, ours := rollout.AsideUntil(r)
 		switch {
+		case ours && end.Before(f.now):
+			out = append(out, is(warn, fmt.Sprintf("svc-reload %s/%s finishes what was cut off, and lets it in again", r.Meta[fleet.MetaApp], r.Meta[fleet.MetaService]),
+				"%s was left out of DNS by a reload that did not end: %s", r.ID, r.Reason))
 		case told && end.Before(f.now):
 			out = append(out, is(warn, "consul maint -disable -service="+r.ID,
 				"%s is in maintenance since longer than it said: %s", r.ID, r.Reason))

@@ -141,6 +141,7 @@ func TestTheDoctorFindsEachTrouble(t *testing.T) {
 			i.processes = []fleet.Process{{PID: 100, Parent: 90, Command: "/sbin/docker-init -- sh -c x"}, {PID: 101, Parent: 100, Command: "sh -c x"}}
 		}), "shell command", bad, `"sh -c x"`, "exec"},
 		{"stale maintenance", maintained("reload by ann until 2026-03-01T11:00:00Z"), "maintenance", warn, "longer than it said", "consul maint -disable -service=shop-web-node1-aaaaaaaa"},
+		{"a reload that was cut off", maintained("svckit reload until 2026-03-01T11:00:00Z, uwsgi loads"), "maintenance", warn, "by a reload that did not end", "svc-reload shop/web finishes"},
 		{"maintenance without an end", maintained("by hand"), "maintenance", warn, "does not say until when", "consul maint -disable"},
 		{"plain registry", on(func(f *facts) { f.registries[0].insecure = false }), "registry", bad, "speaks plain HTTP", "insecure-registries"},
 		{"registry silent", on(func(f *facts) { f.registries[0].err = errors.New("refused") }), "registry", warn, "refused", "resolves"},

@@ -13,7 +13,7 @@ const asideMark = "svckit reload until "
 // AsideReason is the reason of a maintenance that a reload makes. It carries its
 // end: a reload that is killed in the middle must not leave an instance out for ever.
 func AsideReason(until time.Time, why string) string {
-	return asideMark + until.UTC().Format(time.RFC3339) + ": " + why
+	return asideMark + until.UTC().Format(time.RFC3339) + ", " + why
 }
 
 // AsideUntil reads the end of such a maintenance; false for one that somebody
@@ -23,8 +23,7 @@ func AsideUntil(r fleet.Registration) (time.Time, bool) {
 	if r.Health != fleet.Maintenance || !ours {
 		return time.Time{}, false
 	}
-	// RFC 3339 in UTC has no blank, and its colons are inside.
-	text, _, _ := strings.Cut(rest, ": ")
+	text, _, _ := strings.Cut(rest, ",")
 	until, err := time.Parse(time.RFC3339, text)
 	return until, err == nil
 }

@@ -147,13 +147,13 @@ func TestAReloadIsRefusedBeforeAnythingIsTouched(t *testing.T) {
 
 func TestTheEndOfAMaintenanceIsReadFromItsReason(t *testing.T) {
 	until := time.Date(2026, 5, 6, 7, 8, 9, 0, time.UTC)
-	r := fleet.Registration{Health: fleet.Maintenance, Reason: rollout.AsideReason(until, "uwsgi: nobody accepts: wait")}
+	r := fleet.Registration{Health: fleet.Maintenance, Reason: rollout.AsideReason(until, "uwsgi: nobody accepts, wait")}
 	if got, ok := rollout.AsideUntil(r); !ok || !got.Equal(until) {
 		t.Errorf("until %s, %t", got, ok)
 	}
 	for _, other := range []fleet.Registration{
 		{Health: fleet.Passing, Reason: r.Reason}, {Health: fleet.Maintenance, Reason: "by hand"},
-		{Health: fleet.Maintenance, Reason: "svckit reload until tomorrow: x"}, {Health: fleet.Maintenance},
+		{Health: fleet.Maintenance, Reason: "svckit reload until tomorrow, x"}, {Health: fleet.Maintenance},
 	} {
 		if _, ok := rollout.AsideUntil(other); ok {
 			t.Errorf("%+v was taken for ours", other)
