@@ -13,7 +13,7 @@ work=$(mktemp -d "${SVCKIT_TEST_RUN:?}/demo.XXXXXX")
 trap 'kill $(jobs -p) 2>/dev/null || true; wait 2>/dev/null || true; rm -rf "$work"' EXIT
 root=$PWD
 export PATH="$root/bin:$PATH" DOCKER_HOST=$SVCKIT_TEST_DOCKER CONSUL_HTTP_ADDR=http://127.0.0.1:8500
-export SVC_RUN_DIR=$work/run SVC_STATE_DIR=$work/state SVC_CONFIG=''
+export SVC_RUN_DIR=$work/run SVC_STATE_DIR=$work/state SVC_CODE_DIR=$work/code SVC_CONFIG=''
 
 bold='' blue='' plain=''
 if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then bold=$'\033[1m' blue=$'\033[36m' plain=$'\033[0m'; fi
@@ -101,6 +101,35 @@ cat "$work/load.txt"
 title "Roll back to the release that was stable before"
 run svc-run rollback hello-go/web --promote
 
+title "Code on a volume: new code into what runs, under load, without a new container"
+cp -R examples/code-on-volume "$work/code-on-volume"
+vol=$work/code-on-volume
+sed -i 's#^\( *image:\).*#\1 127.0.0.1:5000/code-on-volume#' "$vol/app.yaml"
+(cd "$vol" && run svc-build --push --build-arg BASE=svckit/base:bookworm)
+run svc-reload code-on-volume/web --source "$vol"
+run svc-run up code-on-volume/web --instances 2
+load http://code-on-volume-web.service.consul/generation > "$work/load.txt" & loading=$!
+for version in two three four five six; do
+  echo "$version" > "$vol/GENERATION"
+  echo "- GENERATION is \"$version\" now"
+  svc-reload code-on-volume/web --source "$vol" --quiet
+  ask code-on-volume-web.service.consul /generation
+done
+echo seven > "$vol/GENERATION"
+run svc-reload code-on-volume/web --source "$vol" --dry-run
+kill -INT $loading; wait $loading && status=0 || status=$?
+cat "$work/load.txt"
+[ "$status" = 0 ]
+
+title "Code that does not load never reaches the master; the code from before comes back by its name"
+cp "$vol/app.py" "$work/app.py"
+echo 'import a_module_that_nobody_has' >> "$vol/app.py"
+run svc-reload code-on-volume/web --source "$vol" && status=0 || status=$?
+echo "(exit $status)"; [ "$status" = 17 ]
+ask code-on-volume-web.service.consul /generation
+run svc-reload rollback code-on-volume/web
+ask code-on-volume-web.service.consul /generation
+
 title "What there is, what there was, who did what"
 run svc-run ps
 run svc-run releases hello-go
@@ -109,5 +138,6 @@ run svc-run audit hello-go
 title "Down again"
 run svc-run down hello-go/web
 run svc-run down wsgi-gunicorn/web
+run svc-run down code-on-volume/web
 run svc-run ps
 title "Done. The lab goes away with everything in it."
