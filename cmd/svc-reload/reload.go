@@ -9,6 +9,7 @@ import (
 
 	"svckit/lib/fault"
 	"svckit/lib/here"
+	"svckit/lib/source"
 	"svckit/lib/tool"
 )
 
@@ -26,7 +27,8 @@ node's volume (--source puts it there), files and secrets rendered again from Co
 
 and says why; --dry-run prints it. Before a master is told anything, a process beside it loads the new code: what
 does not load is refused (17) and touches nothing. Afterwards it is proven that the container and the master are the
-same, that every worker from before is gone, and that as many new ones serve well.
+same, that every worker from before is gone, and that as many new ones serve well. An app that shows its generation
+in the header Svc-Generation of its health check must show the new one.
 
 It ends with 15 when the signal was sent and the old workers still serve, with 16 when the new version is not well
 (what was before is brought back, or the instance is left out of DNS for a while), with 3 when only some instances
@@ -39,11 +41,13 @@ were reloaded. The state of every instance is printed in any case.`,
 		Action: tool.Action(func(ctx context.Context, s *tool.Session, c *cli.Context) error {
 			r := here.Reload{Force: c.Bool("force"), Floor: floor(c)}
 			if c.IsSet("source") {
-				source, err := filepath.Abs(c.String("source"))
-				if err != nil {
+				var err error
+				if r.Source, err = filepath.Abs(c.String("source")); err != nil {
 					return err
 				}
-				r.Source = source
+				if r.Skip, err = source.Ignored(r.Source, ".svcignore", ".dockerignore"); err != nil {
+					return err
+				}
 			}
 			return reload(ctx, w, s, c, r)
 		}),

@@ -29,6 +29,7 @@ func TestReloads(t *testing.T) {
 		{"a slow request ends during a reload", aSlowRequestEndsDuringAReload},
 		{"workers of the scaler are there after the reload", workersOfTheScalerAreThereAfterTheReload},
 		{"a shell as first process is refused", aShellAsFirstProcessIsRefused},
+		{"no request is lost in many reloads", noRequestIsLostInManyReloads},
 		{"the only instance of a pausing master needs consent", theOnlyInstanceOfAPausingMasterNeedsConsent},
 	} {
 		t.Run(row.name, func(t *testing.T) { row.test(t, env) })

@@ -249,20 +249,6 @@ func (r *rig) get(path string) []string {
 	return out
 }
 
-// kv writes a value below the prefix.
-func (r *rig) kv(key, value string) {
-	r.t.Helper()
-	req, err := http.NewRequest(http.MethodPut, r.agent.URL()+"/v1/kv/svc/"+key, strings.NewReader(value))
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	res, err := r.agent.Client.Do(req)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	_ = res.Body.Close()
-}
-
 func decode[T any](t *testing.T, text string) T {
 	t.Helper()
 	var v T

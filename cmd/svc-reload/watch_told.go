@@ -64,7 +64,7 @@ func (m *memory) save(told map[string]string) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = os.Remove(f.Name()) }() // gone when it was renamed
+	defer func() { _ = os.Remove(f.Name()) }()
 	if _, err := f.Write(text); err != nil {
 		f.Close()
 		return err

@@ -96,6 +96,7 @@ func checks() []check {
 		{"restart policy", checkRestart},
 		{"stop signal", checkStopSignal},
 		{"shell command", checkShell},
+		{"code", checkCode},
 		{"names", checkNames},
 		{"maintenance", checkMaintenance},
 		{"registry", checkRegistries},

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"svckit/lib/code"
 	"svckit/lib/docker"
 	"svckit/lib/fleet"
 	"svckit/lib/here"
@@ -98,8 +99,19 @@ func examineConsul(ctx context.Context, w *here.Node, s *tool.Session, f *facts)
 		}
 		if service, ok := specs[key].Service(i.Service); ok {
 			f.instances[n].master = string(service.Master)
+			if f.instances[n].code = service.Code.Mount; service.Code.Mount != "" {
+				f.instances[n].codeState, f.instances[n].codeErr = codeOf(f.settings.CodeDir, i.App, i.Service)
+			}
 		}
 	}
+}
+
+func codeOf(dir, app, service string) (code.State, error) {
+	store, err := code.Open(dir)
+	if err != nil {
+		return code.State{}, err
+	}
+	return store.State(app, service)
 }
 
 // examineDNS asks each server for the Consul servers, a name that always exists.
@@ -142,9 +154,10 @@ func examineMachine(f *facts, config string) {
 		f.paths = append(f.paths, lookAt("docker socket", path))
 	}
 	if f.settingsErr == nil {
-		f.paths = append(f.paths, lookAt("run folder", f.settings.RunDir), lookAt("state folder", f.settings.StateDir))
+		f.paths = append(f.paths, lookAt("run folder", f.settings.RunDir), lookAt("state folder", f.settings.StateDir), lookAt("code folder", f.settings.CodeDir))
 		f.disks = addDisk(f.disks, space("secrets", f.settings.RunDir))
 		f.disks = addDisk(f.disks, space("last good config", f.settings.StateDir))
+		f.disks = addDisk(f.disks, space("code", f.settings.CodeDir))
 	}
 	if f.engineErr == nil && f.engine.Root != "" {
 		f.disks = addDisk(f.disks, space("images and containers", f.engine.Root))

@@ -4,6 +4,7 @@ import (
 	"io/fs"
 	"time"
 
+	"svckit/lib/code"
 	"svckit/lib/fleet"
 	"svckit/lib/node"
 )
@@ -44,6 +45,9 @@ type facts struct {
 type instanceFact struct {
 	fleet.Instance
 	master    string          // of its release's spec; "" when not known
+	code      string          // code.mount of its release's spec
+	codeState code.State      //
+	codeErr   error           // fleet.ErrNotFound: there is none on this node
 	processes []fleet.Process // nil: not known
 }
 

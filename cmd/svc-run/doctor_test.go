@@ -128,6 +128,9 @@ func TestTheDoctorFindsEachTrouble(t *testing.T) {
 		{"clock far behind", on(func(f *facts) { f.clock.offsets = []clockOffset{{"registry", -2 * time.Minute}} }), "clock", bad, "differs by 2m0s", "timesyncd"},
 		{"clock not synchronised", on(func(f *facts) { f.clock.unsynced = true }), "clock", warn, "not synchronised", "timesyncd"},
 		{"clock not told", on(func(f *facts) { f.clock.err = errors.New("denied") }), "clock", unsure, "denied", ""},
+		{"no code", inst(func(i *instanceFact) { i.code, i.codeErr = "/srv/app", fleet.ErrNotFound }), "code", bad, "shop/web: this node has no code for /srv/app", "svc-reload shop/web --source DIR"},
+		{"code that leads nowhere", inst(func(i *instanceFact) { i.code, i.codeErr = "/srv/app", errors.New("current points to /etc") }), "code", bad, "points to /etc", "svc-reload shop/web --source DIR"},
+		{"code by hand", inst(func(i *instanceFact) { i.code, i.codeState.Plain = "/srv/app", true }), "code", warn, "put there by hand", "svc-reload shop/web --source DIR"},
 		{"unless-stopped", inst(func(i *instanceFact) { i.Restart = "unless-stopped" }), "restart policy", bad, "shop/web aaaaaaaa", "docker update --restart=always aaaaaaaa"},
 		{"no restart policy", inst(func(i *instanceFact) { i.Restart = "no" }), "restart policy", warn, "stays down", "docker update"},
 		{"no stop signal", inst(func(i *instanceFact) { i.StopSignal = "" }), "stop signal", warn, "no stop signal", "svc-run up shop/web"},
@@ -164,6 +167,7 @@ func TestTheDoctorStaysSilentWhereNothingIsWrong(t *testing.T) {
 	f := healthy()
 	f.registrations[0].Health, f.registrations[0].Reason = fleet.Maintenance, "reload until 2026-03-01T13:00:00Z"
 	f.instances[0].master = "none"
+	f.instances[0].code, f.instances[0].codeState.Generation = "/srv/app", "0123456789ab"
 	f.instances[0].processes = []fleet.Process{{PID: 1, Command: "sh -c x"}}
 	f.settings.Ports, f.reserved = node.Range{First: 40000, Last: 40999}, []node.Range{{First: 39000, Last: 41000}}
 	if d := diagnose(f); d.Errors+d.Warnings > 0 {

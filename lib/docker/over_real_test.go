@@ -3,6 +3,7 @@
 package docker
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
@@ -54,7 +55,10 @@ func TestALinkTakesThePlaceOfTheImagesWorkingFolder(t *testing.T) {
 	version(t, dir, "one")
 	c := plain(name, "sh", "-c", "pwd -P; cat GENERATION; exec sleep 600")
 	c.Image = imageWith(t, e, name, "mkdir -p /srv/app/deep && echo image | tee /srv/app/GENERATION /srv/app/deep/x && chown -R 33:33 /srv/app", "WORKDIR /srv/app", "USER www-data")
-	t.Cleanup(func() { forget(e, c.Image) })
+	t.Cleanup(func() {
+		_ = e.Remove(context.Background(), name) // an image of a container would only lose its name
+		forget(e, c.Image)
+	})
 	c.Mounts = []fleet.Mount{{Source: dir, Target: "/run/svckit/code", ReadOnly: true}}
 	c.Links = map[string]string{"/srv/app": "/run/svckit/code/current", "/etc/app/settings": "/run/svckit/files/b"}
 	c.Over = "/srv/app"

@@ -8,25 +8,25 @@ import (
 	"svckit/lib/fleet"
 )
 
-// mirrored is an engine that asks this node's mirrors for images before their own
+// Mirrored is an engine that asks this node's mirrors for images before their own
 // registry. Such an image is known here by the mirror's name; its digest, which
 // is what counts, is the same.
-type mirrored struct {
+type Mirrored struct {
 	*docker.Engine
 	mirrors []string
 }
 
-func (m mirrored) Pull(ctx context.Context, ref string, p fleet.Progress) error {
+func (m Mirrored) Pull(ctx context.Context, ref string, p fleet.Progress) error {
 	_, err := m.PullFrom(ctx, ref, m.mirrors, p)
 	return err
 }
 
-func (m mirrored) Image(ctx context.Context, ref string) (fleet.Image, error) {
+func (m Mirrored) Image(ctx context.Context, ref string) (fleet.Image, error) {
 	image, _, err := m.find(ctx, ref)
 	return image, err
 }
 
-func (m mirrored) Create(ctx context.Context, c fleet.Container) (string, error) {
+func (m Mirrored) Create(ctx context.Context, c fleet.Container) (string, error) {
 	if _, here, err := m.find(ctx, c.Image); err == nil {
 		c.Image = here
 	}
@@ -34,7 +34,7 @@ func (m mirrored) Create(ctx context.Context, c fleet.Container) (string, error)
 }
 
 // find looks for an image under each name that it may have here.
-func (m mirrored) find(ctx context.Context, ref string) (image fleet.Image, here string, err error) {
+func (m Mirrored) find(ctx context.Context, ref string) (image fleet.Image, here string, err error) {
 	for _, here = range m.names(ref) {
 		image, err = m.Engine.Image(ctx, here)
 		if !errors.Is(err, fleet.ErrNotFound) {
@@ -45,7 +45,7 @@ func (m mirrored) find(ctx context.Context, ref string) (image fleet.Image, here
 }
 
 // names are an image's own name and those of the mirrors.
-func (m mirrored) names(ref string) []string {
+func (m Mirrored) names(ref string) []string {
 	out := []string{ref}
 	for _, mirror := range m.mirrors {
 		if at, ok := docker.Mirrored(ref, mirror); ok {

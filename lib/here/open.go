@@ -88,7 +88,7 @@ func OpenEngine(ctx context.Context, w *Node, s *tool.Session, of Target) (*Depl
 func MastersOf(engine *docker.Engine) master.Masters { return master.Masters{Engine: engine} }
 
 // Images is the engine, with this node's mirrors.
-func (d *Deploy) Images() mirrored { return mirrored{d.Engine, d.Settings.Registries} }
+func (d *Deploy) Images() Mirrored { return Mirrored{d.Engine, d.Settings.Registries} }
 
 // Settle fills the site from settings, agent and engine: what is set wins over what is asked.
 func (d *Deploy) Settle(ctx context.Context) error {

@@ -15,6 +15,7 @@ import (
 // AgentOnly is a registrar that needs the local agent and none of its servers.
 type AgentOnly struct{ *consul.Client }
 
+// Await waits until the agent shows the registration with that health, as long as ctx allows.
 func (a AgentOnly) Await(ctx context.Context, id, _ string, want fleet.Health) error {
 	for {
 		all, err := a.Registrations(ctx)
@@ -46,17 +47,20 @@ func (u Alone) Adopt(ctx context.Context, views apply.Views, job apply.Job) erro
 	return err
 }
 
+// Register makes an instance known.
 func (u Alone) Register(_ context.Context, r fleet.Registration) error {
 	r.Health = fleet.Passing
 	u[r.ID] = r
 	return nil
 }
 
+// Deregister forgets an instance.
 func (u Alone) Deregister(_ context.Context, id string) error {
 	delete(u, id)
 	return nil
 }
 
+// Registrations are the instances that count as known.
 func (u Alone) Registrations(context.Context) ([]fleet.Registration, error) {
 	out := make([]fleet.Registration, 0, len(u))
 	for _, r := range u {
@@ -65,4 +69,5 @@ func (u Alone) Registrations(context.Context) ([]fleet.Registration, error) {
 	return out, nil
 }
 
+// Await has nothing to wait for.
 func (u Alone) Await(context.Context, string, string, fleet.Health) error { return nil }

@@ -29,11 +29,31 @@ const codeKept = 5
 func (d *Deploy) Reload(ctx context.Context, r Reload) (Outcome, error) {
 	o, err := d.Work(ctx, func(ctx context.Context) (apply.Job, error) { return d.reloadJob(ctx, r) })
 	if err == nil && o.Changed && r.Source != "" {
-		if _, perr := d.Code.Prune(ctx, d.App, d.Service, codeKept); perr != nil {
-			d.Session.Log.Warn("old code not removed", "error", perr)
-		}
+		d.pruneCode(ctx)
 	}
 	return o, err
+}
+
+// pruneCode removes old code, but none that a process still stands in: gunicorn ends when its folder is gone.
+func (d *Deploy) pruneCode(ctx context.Context) {
+	list, err := d.World.Views.Instances(ctx, d.App, d.Service)
+	var pids []int
+	for _, i := range list {
+		if i.State != fleet.Running || err != nil {
+			continue
+		}
+		var processes []fleet.Process
+		processes, err = d.World.Views.Processes(ctx, i.ID)
+		for _, p := range processes {
+			pids = append(pids, p.PID)
+		}
+	}
+	if err == nil {
+		_, err = d.Code.Prune(ctx, d.App, d.Service, codeKept, code.Standing(pids)...)
+	}
+	if err != nil {
+		d.Session.Log.Warn("old code not removed", "error", err)
+	}
 }
 
 func (d *Deploy) reloadJob(ctx context.Context, r Reload) (apply.Job, error) {

@@ -18,16 +18,15 @@ func (m Masters) examineGunicorn(ctx context.Context, i fleet.Instance, f *fleet
 		f.Unsafe = append(f.Unsafe, "its command does not name gunicorn: what it would load cannot be tried")
 		return nil
 	}
-	ran, err := m.Engine.Exec(ctx, i.ID, in.at(code, command))
+	p := in.at(code, command)
+	p.Env = append(p.Env, "PWD=/") // else gunicorn shows a folder that nobody set as if somebody had
+	ran, err := m.Engine.Exec(ctx, i.ID, p)
 	if err != nil {
 		return err
 	}
 	set := printedConfig(ran.Stdout)
-	if more := movedSettings(set, code); len(more) > 0 {
-		// Its own file names the place of the code: only a flag is stronger than that.
-		at := in.at(code, command)
-		at.Command = slices.Insert(at.Command, checkAt(at.Command)+1, more...)
-		if ran, err = m.Engine.Exec(ctx, i.ID, at); err != nil {
+	if again, ok := withPlaces(p, set, code); ok {
+		if ran, err = m.Engine.Exec(ctx, i.ID, again); err != nil {
 			return err
 		}
 	}
@@ -36,7 +35,25 @@ func (m Masters) examineGunicorn(ctx context.Context, i fleet.Instance, f *fleet
 		f.Broken = lastOf(ran, "gunicorn --check-config")
 	}
 	gunicornFacts(f, set)
+	if in.inCode(code) && !goesAgain(i.Command, set, code) {
+		f.Deaf = fmt.Sprintf("no chdir is set: on HUP its workers would stay in the version from before and load that (chdir = %q in its settings mends it)", code.Mount)
+	}
 	return nil
+}
+
+// goesAgain reports whether gunicorn, on HUP, looks for its code by the name of
+// its place again, through the link and so in the version that is current then.
+func goesAgain(command []string, set map[string]string, code fleet.CodeAt) bool {
+	for k, word := range command {
+		value, ok := strings.CutPrefix(word, "--chdir=")
+		if word == "--chdir" && k+1 < len(command) {
+			value, ok = command[k+1], true
+		}
+		if ok {
+			return within(value, code.Mount)
+		}
+	}
+	return within(set["chdir"], code.Mount) || slices.ContainsFunc(strings.Split(set["pythonpath"], ","), func(at string) bool { return within(at, code.Mount) })
 }
 
 // gunicornCheck is the command that checks instead of serving; nil when it is not known.
@@ -48,21 +65,23 @@ func gunicornCheck(command []string) []string {
 	return slices.Insert(slices.Clone(command), at+1, "--check-config", "--print-config")
 }
 
-func checkAt(command []string) int { return slices.Index(command, "--print-config") }
-
-// movedSettings are flags for the settings that still name the place of the code
-// although another version is meant.
-func movedSettings(set map[string]string, code fleet.CodeAt) []string {
-	if code.At == "" {
-		return nil
+// withPlaces is the check once more, where the first one cannot have meant the
+// right code: gunicorn's own file names the place of the code, and only a flag is
+// stronger; and --check-config does not use pythonpath, as serving does.
+func withPlaces(p fleet.Program, set map[string]string, code fleet.CodeAt) (fleet.Program, bool) {
+	again := fleet.Program{Command: slices.Clone(p.Command), Dir: p.Dir, Env: slices.Clone(p.Env)}
+	if now := replaced(set["chdir"], code); code.At != "" && now != set["chdir"] {
+		at := slices.Index(again.Command, "--print-config") + 1
+		again.Command = slices.Insert(again.Command, at, "--chdir", now)
 	}
-	var out []string
-	for _, name := range []string{"chdir", "pythonpath"} {
-		if now := replaced(set[name], code); now != set[name] {
-			out = append(out, "--"+name, now)
+	if set["pythonpath"] != "" && set["pythonpath"] != "None" {
+		places := strings.ReplaceAll(set["pythonpath"], ",", ":")
+		if code.At != "" {
+			places = replaced(places, code)
 		}
+		again.Env = append(again.Env, "PYTHONPATH="+places)
 	}
-	return out
+	return again, len(again.Command) != len(p.Command) || len(again.Env) != len(p.Env)
 }
 
 // printedConfig reads what --print-config prints: "name   = value", a setting a line.

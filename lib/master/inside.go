@@ -76,6 +76,11 @@ func (in inside) at(code fleet.CodeAt, command []string) fleet.Program {
 	return p
 }
 
+// inCode reports whether a process stands in the code of its volume.
+func (in inside) inCode(code fleet.CodeAt) bool {
+	return code.Mount != "" && (within(in.dir, code.Mount) || within(in.dir, code.Versions))
+}
+
 // replaced renames each place of the code in a text, where it stands as a whole path.
 func replaced(text string, code fleet.CodeAt) string {
 	var b strings.Builder
@@ -113,7 +118,7 @@ func openIn(pid int, name string, flags int) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open root of process %d: %w", pid, err)
 	}
-	defer unix.Close(root)
+	defer func() { _ = unix.Close(root) }()
 	how := unix.OpenHow{Flags: uint64(flags | unix.O_CLOEXEC | unix.O_NOCTTY), Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
 	fd, err := unix.Openat2(root, name, &how)
 	if err != nil {

@@ -57,8 +57,9 @@ func (m Masters) look(ctx context.Context, i fleet.Instance, kind spec.Master) (
 	children := childrenOf(list, top.PID)
 	var opts options
 	if kind == spec.UWSGI {
-		if opts, err = uwsgiOptions(i.Command, top.PID); err != nil {
-			return fleet.Master{Unsafe: []string{"its options cannot be read: " + err.Error()}}, nil, nil
+		var bad error // of its options: what cannot be read must not be told anything
+		if opts, bad = uwsgiOptions(i.Command, top.PID); bad != nil {
+			return fleet.Master{Unsafe: []string{"its options cannot be read: " + bad.Error()}}, nil, nil
 		}
 		if children, err = uwsgiWorkers(ctx, top.PID, opts, children); err != nil {
 			return out, opts, err

@@ -152,7 +152,7 @@ func signalProcess(pid int, started uint64, by int) error {
 	if err != nil {
 		return fmt.Errorf("open process %d: %w", pid, err)
 	}
-	defer unix.Close(fd)
+	defer func() { _ = unix.Close(fd) }()
 	if now, err := startOf(pid); err != nil || now != started {
 		return fmt.Errorf("process %d is another one now", pid)
 	}

@@ -31,6 +31,9 @@ func (m Masters) examineUWSGI(ctx context.Context, i fleet.Instance, f *fleet.Ma
 		}
 	}
 	uwsgiFacts(f, o)
+	if in.inCode(code) {
+		uwsgiPaths(f, o, code)
+	}
 	command := uwsgiCheck(i.Command, o)
 	if command == nil {
 		return nil
@@ -62,6 +65,23 @@ func uwsgiFacts(f *fleet.Master, o options) {
 	}
 	if others := otherChildren(o); len(others) > 0 && o.first("stats", "stats-server") == "" {
 		f.Unsafe = append(f.Unsafe, fmt.Sprintf("its master has other children than workers (%s), and only its stats socket tells which is which: set stats = /tmp/uwsgi-stats.sock", strings.Join(others, ", ")))
+	}
+}
+
+// uwsgiPaths says what a uwsgi that stands in the code of its volume would load:
+// its own "." is the version that it was started in, in workers of a chain for
+// ever, after HUP unless it goes there again.
+func uwsgiPaths(f *fleet.Master, o options, code fleet.CodeAt) {
+	named := false
+	for _, name := range []string{"pythonpath", "python-path", "pp", "wsgi-file", "file"} {
+		named = named || slices.ContainsFunc(o[name], func(at string) bool { return within(at, code.Mount) })
+	}
+	switch {
+	case named:
+	case within(o.last("chdir"), code.Mount):
+		f.Chain = fleet.Chain{}
+	default:
+		f.Deaf = fmt.Sprintf("no pythonpath is set: it would load the version that it was started in again (pythonpath = %s in its settings mends it)", code.Mount)
 	}
 }
 

@@ -46,7 +46,7 @@ func chainMissing(m fleet.Master) string {
 	case !m.Lazy:
 		return "lazy-apps is not set"
 	case !m.Chain.Known():
-		return "it has neither master-fifo nor touch-chain-reload"
+		return "it has neither master-fifo nor touch-chain-reload, or no pythonpath that names the place of its code"
 	}
 	return "it has one worker only"
 }

@@ -1,0 +1,147 @@
+//go:build real
+
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"svckit/lab/load"
+)
+
+// What is asked of each row: so many reloads in a row, so many requests meanwhile.
+const (
+	leastReloads  = 20
+	leastRequests = 100_000
+	mostReloads   = 100
+)
+
+// noRequestIsLostInManyReloads reloads under load, again and again, new code each time.
+func noRequestIsLostInManyReloads(t *testing.T, env environment) {
+	for _, row := range []struct {
+		name, text, more string
+		instances        int
+		args             []string
+		load             func(r *rig) loader
+	}{
+		{"gunicorn sync", gunicornSpec, "", 1, nil, newWrk},
+		{"gunicorn with threads, clients that do not keep connections", gunicornSpec, `--worker-class, gthread, --threads, "4", `, 1, []string{"--floor", "0"}, newWrk},
+		{"uwsgi, chain", uwsgiSpec, chained, 1, nil, newWrk},
+		{"uwsgi, plain, out of DNS", uwsgiSpec, plain, 2, nil, newNamed},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			r := stage(t, env, row.text, row.more, row.instances)
+			reloads, done, failed := 0, 0, 0
+			for reloads < leastReloads || done < leastRequests {
+				if reloads >= mostReloads {
+					t.Fatalf("only %d requests in %d reloads", done, reloads)
+				}
+				l := row.load(r)
+				for range leastReloads / 2 {
+					reloads++
+					r.code(appCode(fmt.Sprintf("generation %d", reloads)))
+					r.must(append([]string{r.service(), "--source", r.source}, row.args...)...)
+				}
+				d, f, said := l.stop()
+				done, failed = done+d, failed+f
+				if f > 0 {
+					t.Errorf("after %d reloads: %s", reloads, said)
+				}
+			}
+			if got, want := r.get("/")[0], fmt.Sprintf("generation %d", reloads); got != want {
+				t.Errorf("it says %q, want %q", got, want)
+			}
+			t.Logf("%d reloads, %d requests, %d failed", reloads, done, failed)
+		})
+	}
+}
+
+// loader is load that goes on until it is stopped.
+type loader interface {
+	stop() (done, failed int, said string)
+}
+
+// named is load from clients that find the service by DNS at each request.
+type named struct{ *load.Load }
+
+func newNamed(r *rig) loader {
+	clients := []*http.Client{}
+	for range 4 {
+		clients = append(clients, load.Client(r.agent.DNS, false))
+	}
+	return named{load.Start("http://"+r.dns()+"/", clients...)}
+}
+
+func (n named) stop() (int, int, string) {
+	n.Stop()
+	return int(n.Done.Load()), int(n.Failed.Load()), fmt.Sprint(n.Errors())
+}
+
+// wrk is load on the address of one instance.
+type wrk struct {
+	t   *testing.T
+	cmd *exec.Cmd
+	out *bytes.Buffer
+}
+
+func newWrk(r *rig) loader { return startWrk(r, "Connection: close") }
+
+func startWrk(r *rig, header string) *wrk {
+	args := []string{"--threads", "1", "--connections", "8", "--duration", "10m", "--timeout", "20s"}
+	if header != "" {
+		args = append(args, "--header", header)
+	}
+	w := &wrk{t: r.t, cmd: exec.Command("wrk", append(args, r.url()+"/")...), out: &bytes.Buffer{}}
+	w.cmd.Stdout, w.cmd.Stderr = w.out, w.out
+	if err := w.cmd.Start(); err != nil {
+		r.t.Fatalf("start wrk: %v", err)
+	}
+	return w
+}
+
+var (
+	wrkDone   = regexp.MustCompile(`(\d+) requests in`)
+	wrkErrors = regexp.MustCompile(`Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)`)
+	wrkBad    = regexp.MustCompile(`Non-2xx or 3xx responses: (\d+)`)
+)
+
+func (w *wrk) stop() (done, failed int, said string) {
+	w.t.Helper()
+	if err := w.cmd.Process.Signal(os.Interrupt); err != nil {
+		w.t.Fatalf("stop wrk: %v\n%s", err, w.out)
+	}
+	ended := make(chan struct{})
+	go func() {
+		_ = w.cmd.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended: // by the signal
+	case <-time.After(30 * time.Second):
+		_ = w.cmd.Process.Kill()
+		w.t.Fatal("wrk does not end")
+	}
+	text := w.out.String()
+	found := wrkDone.FindStringSubmatch(text)
+	if found == nil {
+		w.t.Fatalf("wrk said\n%s", text)
+	}
+	done, _ = strconv.Atoi(found[1])
+	for _, pattern := range []*regexp.Regexp{wrkErrors, wrkBad} {
+		if found := pattern.FindStringSubmatch(text); found != nil {
+			for _, n := range found[1:] {
+				k, _ := strconv.Atoi(n)
+				failed += k
+			}
+		}
+	}
+	return done, failed, strings.TrimSpace(text)
+}

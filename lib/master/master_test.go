@@ -1,0 +1,307 @@
+package master
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"svckit/lib/fleet"
+	"svckit/lib/spec"
+)
+
+func TestTheMasterIsFoundAndAShellIsNot(t *testing.T) {
+	p := func(pid, parent int, command string) fleet.Process {
+		return fleet.Process{PID: pid, Parent: parent, Command: command}
+	}
+	gunicorn := "/usr/bin/python3 /usr/bin/gunicorn -c gunicorn.conf.py app:application"
+	for _, row := range []struct {
+		name string
+		kind spec.Master
+		list []fleet.Process
+		pid  int
+		why  string
+	}{
+		{"below Docker's init", spec.Gunicorn, []fleet.Process{p(10, 1, "/sbin/docker-init -- gunicorn"), p(11, 10, gunicorn), p(12, 11, gunicorn)}, 11, ""},
+		{"without an init", spec.Gunicorn, []fleet.Process{p(10, 1, gunicorn), p(12, 10, gunicorn)}, 10, ""},
+		{"beside an orphan that the init adopted", spec.Gunicorn, []fleet.Process{p(10, 1, "tini -- x"), p(9, 10, "sleep 9"), p(11, 10, gunicorn)}, 11, ""},
+		{"a program that was started beside it", spec.Gunicorn, []fleet.Process{p(3, 2, gunicorn), p(10, 1, "/sbin/docker-init -- gunicorn"), p(11, 10, gunicorn)}, 11, ""},
+		{"by its own title", spec.Gunicorn, []fleet.Process{p(10, 1, "gunicorn: master [app]"), p(12, 10, "gunicorn: worker [app]")}, 10, ""},
+		{"python -m", spec.Gunicorn, []fleet.Process{p(10, 1, "python3 -m gunicorn app:application")}, 10, ""},
+		{"uwsgi", spec.UWSGI, []fleet.Process{p(10, 1, "uwsgi --ini uwsgi.ini"), p(12, 10, "uwsgi --ini uwsgi.ini")}, 10, ""},
+		{"a shell", spec.Gunicorn, []fleet.Process{p(10, 1, "/sbin/docker-init -- sh"), p(11, 10, "sh -c gunicorn app:application"), p(12, 11, gunicorn)}, 0, "is a shell"},
+		{"another program that names it", spec.Gunicorn, []fleet.Process{p(10, 1, "python3 supervise.py --run gunicorn")}, 0, "is no gunicorn"},
+		{"nothing", spec.Gunicorn, nil, 0, "is not among its processes"},
+		{"an init alone", spec.Gunicorn, []fleet.Process{p(10, 1, "tini -- x")}, 0, "has no child"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			got, why := masterOf(row.list, 10, row.kind)
+			if got.PID != row.pid || !strings.Contains(why, row.why) || (why == "") != (row.pid > 0) {
+				t.Errorf("pid %d, %q; want %d, %q", got.PID, why, row.pid, row.why)
+			}
+		})
+	}
+}
+
+func TestTheStartOfAProcessIsReadBehindItsName(t *testing.T) {
+	stat := "42 (a) b (c)) S 1 42 42 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 987654 1 2"
+	if got, err := startIn([]byte(stat)); err != nil || got != 987654 {
+		t.Errorf("%d, %v", got, err)
+	}
+	for _, bad := range []string{"", "42 (x", "42 (x) S 1", "42 (x) S 1 42 42 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 never 1"} {
+		if _, err := startIn([]byte(bad)); err == nil {
+			t.Errorf("%q was read", bad)
+		}
+	}
+	if own, err := startOf(os.Getpid()); err != nil || own == 0 {
+		t.Errorf("own start %d, %v", own, err)
+	}
+}
+
+func TestOtherCodeIsNamedWholePathByWholePath(t *testing.T) {
+	code := fleet.CodeAt{Mount: "/srv/app", Versions: "/run/code/versions", At: "/run/code/versions/v2"}
+	for in, want := range map[string]string{
+		"/srv/app": "/run/code/versions/v2", "/srv/app/conf.py": "/run/code/versions/v2/conf.py", "--chdir=/srv/app": "--chdir=/run/code/versions/v2",
+		"PYTHONPATH=/lib:/srv/app:/srv/app/lib": "PYTHONPATH=/lib:/run/code/versions/v2:/run/code/versions/v2/lib",
+		"/srv/application":                      "/srv/application", "/other/srv/app": "/other/srv/app", "app:application": "app:application", "": "",
+	} {
+		if got := replaced(in, code); got != want {
+			t.Errorf("%q became %q, want %q", in, got, want)
+		}
+	}
+	for _, row := range []struct{ dir, at, want string }{
+		{"/srv/app", code.At, "/run/code/versions/v2"}, {"/srv/app/web", code.At, "/run/code/versions/v2/web"},
+		{"/run/code/versions/v1/web", code.At, "/run/code/versions/v2/web"}, {"/run/code/versions/v1", "", "/srv/app"},
+		{"/run/code/versions", code.At, "/run/code/versions"}, {"/", code.At, "/"}, {"/srv/application", "", "/srv/application"},
+	} {
+		c := code
+		c.At = row.at
+		if got := (inside{dir: row.dir}).at(c, []string{"x"}).Dir; got != row.want {
+			t.Errorf("%s with %q runs in %s, want %s", row.dir, row.at, got, row.want)
+		}
+	}
+}
+
+func TestGunicornSaysHowItIsReloaded(t *testing.T) {
+	printed := "chdir             = /srv/app\nkeepalive = 2\npreload_app                       = False\nraw_env = ['A=b']\nthreads = 1\nworker_class = sync\nworkers = 3\n\nworkers = 9\n"
+	if diff := cmp.Diff(map[string]string{
+		"chdir": "/srv/app", "keepalive": "2", "preload_app": "False", "raw_env": "['A=b']", "threads": "1", "worker_class": "sync", "workers": "3",
+	}, printedConfig([]byte(printed))); diff != "" {
+		t.Error(diff)
+	}
+	for _, row := range []struct {
+		name, set string
+		want      fleet.Master
+	}{
+		{"sync", "workers=3 worker_class=sync keepalive=2 threads=1", fleet.Master{Expected: 3}},
+		{"threads", "workers=3 worker_class=sync keepalive=2 threads=4", fleet.Master{Expected: 3, KeepAlive: true}},
+		{"threads that keep nothing", "workers=3 worker_class=gthread keepalive=0 threads=4", fleet.Master{Expected: 3}},
+		{"preload", "workers=1 worker_class=sync preload_app=True", fleet.Master{Expected: 1, Preload: true}},
+		{"a class by its path", "workers=1 worker_class=gunicorn.workers.sync.SyncWorker keepalive=2", fleet.Master{Expected: 1}},
+		{"nothing known", "", fleet.Master{}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			set := map[string]string{}
+			for _, pair := range strings.Fields(row.set) {
+				name, value, _ := strings.Cut(pair, "=")
+				set[name] = value
+			}
+			var got fleet.Master
+			gunicornFacts(&got, set)
+			if diff := cmp.Diff(row.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+	for _, set := range []string{"daemon", "reload", "reuse_port"} {
+		var got fleet.Master
+		if gunicornFacts(&got, map[string]string{set: "True"}); len(got.Unsafe) != 1 || !strings.HasPrefix(got.Unsafe[0], set) {
+			t.Errorf("%s: %q", set, got.Unsafe)
+		}
+	}
+	if got := gunicornCheck([]string{"python3", "-m", "gunicorn", "-c", "x", "app"}); !slices.Equal(got, []string{"python3", "-m", "gunicorn", "--check-config", "--print-config", "-c", "x", "app"}) {
+		t.Errorf("check %q", got)
+	}
+	if got := gunicornCheck([]string{"serve"}); got != nil {
+		t.Errorf("check %q", got)
+	}
+}
+
+func TestGunicornWithoutAFolderOfItsOwnStaysInTheOldVersion(t *testing.T) {
+	code := fleet.CodeAt{Mount: "/srv/app", Versions: "/run/code/versions"}
+	for _, row := range []struct {
+		command, chdir string
+		want           bool
+	}{
+		{"gunicorn app", "/run/code/versions/v1", false}, {"gunicorn app", "/srv/app", true}, {"gunicorn app", "/srv/app/web", true},
+		{"gunicorn --chdir /srv/app app", "/run/code/versions/v2", true}, {"gunicorn --chdir=/srv/app app", "", true}, {"gunicorn --chdir / app", "/srv/app", false},
+	} {
+		if got := goesAgain(strings.Fields(row.command), map[string]string{"chdir": row.chdir}, code); got != row.want {
+			t.Errorf("%q with chdir %s: %t", row.command, row.chdir, got)
+		}
+	}
+}
+
+func TestOptionsOfUWSGIAreReadFromItsCommandAndItsFiles(t *testing.T) {
+	files := map[string]string{
+		"/srv/app/uwsgi.ini": "; comment\n[uwsgi]\nstrict = true\nplugin=python3\nmodule = app:application\npythonpath = %d\npythonpath = /lib\ninclude = more.ini\nhttp-socket = 0.0.0.0:$(SVC_PORT)\nlazy-apps\n[other]\nmodule = no\n",
+		"/srv/app/more.ini":  "[uwsgi]\nmaster = true\nmaster-fifo = /tmp/%n.fifo\nset-placeholder = x\n",
+		"/srv/app/loop.ini":  "[uwsgi]\nini = loop.ini\n",
+	}
+	read := func(name string) ([]byte, error) {
+		if text, ok := files[name]; ok {
+			return []byte(text), nil
+		}
+		return nil, errors.New("no such file: " + name)
+	}
+	o, err := readOptions(strings.Fields("uwsgi --ini uwsgi.ini --processes 4 --need-app -l 64 --chdir=/srv/app"), "/srv/app", []string{"SVC_PORT=8000"}, read)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := options{
+		"strict": {"true"}, "plugin": {"python3"}, "module": {"app:application"}, "pythonpath": {"/srv/app/", "/lib"}, "http-socket": {"0.0.0.0:8000"},
+		"lazy-apps": {"true"}, "master": {"true"}, "master-fifo": {"/tmp/more.fifo"}, "set-placeholder": {"x"}, "processes": {"4"}, "need-app": {"true"},
+		"listen": {"64"}, "chdir": {"/srv/app"},
+	}
+	if diff := cmp.Diff(want, o); diff != "" {
+		t.Error(diff)
+	}
+	if !o.on("lazy", "lazy-apps") || o.on("lazy") || o.first("nothing", "processes") != "4" {
+		t.Errorf("switches of %v", o)
+	}
+	for command, want := range map[string]string{
+		"uwsgi --ini loop.ini": "more than 16 ini files", "uwsgi --xml a.xml": "--xml, which svckit cannot read", "uwsgi --ini gone.ini": "no such file",
+		"uwsgi config.yml": "is no ini file", "serve": "does not name uwsgi", "uwsgi --ini uwsgi.ini:nothere": "has no section nothere",
+	} {
+		if _, err := readOptions(strings.Fields(command), "/srv/app", nil, read); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", command, err, want)
+		}
+	}
+}
+
+func TestUWSGISaysHowItIsReloaded(t *testing.T) {
+	for _, row := range []struct {
+		name string
+		o    options
+		want fleet.Master
+	}{
+		{"chain", options{"master": {"true"}, "lazy-apps": {"true"}, "master-fifo": {"/f"}, "processes": {"2"}}, fleet.Master{Lazy: true, Chain: fleet.Chain{FIFO: "/f"}, Expected: 2}},
+		{"touch", options{"master": {"true"}, "lazy-apps": {"true"}, "touch-chain-reload": {"/t"}}, fleet.Master{Lazy: true, Chain: fleet.Chain{Touch: "/t"}}},
+		{"plain", options{"master": {"true"}, "workers": {"3"}}, fleet.Master{Expected: 3, Pausing: true}},
+		{"no master", options{}, fleet.Master{Pausing: true, Deaf: "uwsgi runs without its master: it cannot reload"}},
+		{"lazy said no", options{"master": {"1"}, "lazy-apps": {"false"}, "master-fifo": {"/f"}}, fleet.Master{Pausing: true, Chain: fleet.Chain{FIFO: "/f"}}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			var got fleet.Master
+			uwsgiFacts(&got, row.o)
+			if diff := cmp.Diff(row.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+	var router fleet.Master
+	uwsgiFacts(&router, options{"master": {"true"}, "http": {":80"}})
+	if !router.Router || len(router.Unsafe) != 1 || !strings.Contains(router.Unsafe[0], "set stats") {
+		t.Errorf("router %+v", router)
+	}
+}
+
+func TestUWSGIThatStandsInItsCodeMustNameIt(t *testing.T) {
+	code := fleet.CodeAt{Mount: "/srv/app", Versions: "/run/code/versions"}
+	for _, row := range []struct {
+		name  string
+		o     options
+		chain bool
+		deaf  bool
+	}{
+		{"pythonpath", options{"pythonpath": {"/lib", "/srv/app"}}, true, false},
+		{"chdir", options{"chdir": {"/srv/app"}}, false, false},
+		{"neither", options{"module": {"app"}}, true, true},
+	} {
+		m := fleet.Master{Chain: fleet.Chain{FIFO: "/f"}}
+		if uwsgiPaths(&m, row.o, code); m.Chain.Known() != row.chain || (m.Deaf != "") != row.deaf {
+			t.Errorf("%s: %+v", row.name, m)
+		}
+	}
+}
+
+func TestTheCheckOfUWSGILoadsAndServesNobody(t *testing.T) {
+	o := options{"plugin": {"python3"}, "module": {"app:application"}, "http-socket": {":8000"}, "master-fifo": {"/f"}, "pidfile": {"/p"}, "stats": {"/s"}, "pythonpath": {"/a", "/b"}, "master": {"true"}}
+	got := uwsgiCheck([]string{"/usr/bin/uwsgi", "--ini", "x.ini"}, o)
+	want := []string{"/usr/bin/uwsgi", "--no-server", "--need-app", "--plugin", "python3", "--pythonpath", "/a", "--pythonpath", "/b", "--module", "app:application"}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q", got)
+	}
+	if uwsgiCheck([]string{"uwsgi"}, options{"psgi": {"x"}}) != nil {
+		t.Error("an app of another language was tried")
+	}
+	ready := "WSGI app 0 (mountpoint='') ready in 0 seconds on interpreter 0x1 pid: 9 (default app)"
+	for _, row := range []struct {
+		name string
+		ran  fleet.Ran
+		want []string
+	}{
+		{"loads", fleet.Ran{Errors: []string{"*** Starting", ready, "no-server mode requested. Goodbye."}}, nil},
+		{"does not", fleet.Ran{Errors: []string{"*** Starting", "uWSGI running as root, you can", "chdir() to /x", "Traceback (most recent call last):", "SyntaxError: x", "unable to load app 0"}}, []string{"Traceback (most recent call last):", "SyntaxError: x", "unable to load app 0"}},
+		{"ends", fleet.Ran{Code: 1, Errors: []string{"bad option"}}, []string{"bad option"}},
+		{"says nothing", fleet.Ran{Code: 7}, []string{"uwsgi --no-server ended with exit code 7 and said nothing"}},
+	} {
+		if got := uwsgiBroken(row.ran); !slices.Equal(got, row.want) {
+			t.Errorf("%s: %q, want %q", row.name, got, row.want)
+		}
+	}
+}
+
+func TestNothingOutsideTheContainerIsReached(t *testing.T) {
+	// The own root stands in for a container's; what counts is what may be opened there.
+	dir := t.TempDir()
+	fifo, file := filepath.Join(dir, "fifo"), filepath.Join(dir, "file")
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, []byte("text"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := writeFIFO(os.Getpid(), fifo, "c"); err == nil || !strings.Contains(err.Error(), "nobody reads") {
+		t.Errorf("a pipe that nobody reads: %v", err)
+	}
+	if err := writeFIFO(os.Getpid(), file, "c"); err == nil || !strings.Contains(err.Error(), "no named pipe") {
+		t.Errorf("a file: %v", err)
+	}
+	if text, err := os.ReadFile(file); err != nil || string(text) != "text" {
+		t.Errorf("the file holds %q, %v", text, err)
+	}
+	if _, err := readIn(os.Getpid(), dir); err == nil {
+		t.Error("a folder was read as a file")
+	}
+	if _, err := readIn(os.Getpid(), "/proc/self/root/etc/passwd"); err == nil {
+		t.Error("a magic link was followed")
+	}
+	reader, err := os.OpenFile(fifo, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	if err := writeFIFO(os.Getpid(), fifo, "c"); err != nil {
+		t.Error(err)
+	}
+}
+
+func FuzzOptionsOfUWSGI(f *testing.F) {
+	f.Add("uwsgi --ini a.ini -p 4", "[uwsgi]\nmodule=app\n%(x)$(y)")
+	f.Add("uwsgi a.ini:b --x=", "[b]\nini = a.ini\n=\n[")
+	f.Fuzz(func(t *testing.T, command, text string) {
+		o, err := readOptions(strings.Fields(command), "/srv", []string{"A=b"}, func(string) ([]byte, error) { return []byte(text), nil })
+		if err == nil {
+			uwsgiFacts(&fleet.Master{}, o)
+			uwsgiCheck(strings.Fields(command), o)
+		}
+		printedConfig([]byte(text))
+		_, _ = startIn([]byte(text))
+	})
+}
