@@ -135,7 +135,7 @@ func watch(ctx context.Context, w *here.Node, s *tool.Session, c *cli.Context) e
 
 // How often, and how long at most, the looker takes.
 const (
-	lookEvery  = 5 * time.Second        // what runs here is asked of the engine this often
+	lookEvery  = 15 * time.Second       // what runs here is asked of the engine this often; what svc-run starts has its config already
 	lookPause  = 200 * time.Millisecond // between two looks, however many changes are told
 	lookLimit  = 30 * time.Second       // of one question to the engine or to Consul
 	firstRetry = time.Second            // after Consul or the engine did not answer; doubled each time

@@ -212,7 +212,11 @@ func TestAPassEndsAsItsWorstServices(t *testing.T) {
 
 func TestWrongCallsAreRefusedBeforeAnythingIsOpened(t *testing.T) {
 	for _, args := range [][]string{
-		{"shop/web"}, {"--quiet-period=-1s"}, {"--quiet-period=1m", "--longest-wait=2s"}, {"--floor=-1"}, {"--quiet-period=soon"},
+		{"shop/web"},
+		{"--quiet-period=-1s"},
+		{"--quiet-period=1m", "--longest-wait=2s"},
+		{"--floor=-1"},
+		{"--quiet-period=soon"},
 		{"--once", "shop/web"},
 	} {
 		var out, errs bytes.Buffer

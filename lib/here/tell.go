@@ -2,12 +2,14 @@ package here
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
 	"svckit/lib/fault"
 	"svckit/lib/notify"
 	"svckit/lib/spec"
+	"svckit/lib/tool"
 )
 
 // worthTelling picks the failures that somebody should hear of who did not make
@@ -28,9 +30,8 @@ func worthTelling(ctx context.Context, err error) bool {
 // Failure is the message of a command that failed, without anything secret.
 func (d *Deploy) Failure(release string, err error) notify.Message {
 	s := d.Session
-	event, _, _ := strings.Cut(s.Command, " ")
 	m := notify.Message{
-		At: time.Now().UTC(), Event: event + " failed", Kind: fault.KindOf(err).String(),
+		At: time.Now().UTC(), Event: what(s) + " failed", Kind: fault.KindOf(err).String(),
 		App: d.App, Service: d.Service, Node: d.Site.Name, Program: s.Program, Release: release,
 		Message: s.Veil(err.Error()), Hint: s.Veil(fault.HintOf(err)),
 	}
@@ -38,6 +39,16 @@ func (d *Deploy) Failure(release string, err error) notify.Message {
 		m.Detail = append(m.Detail, s.Veil(line))
 	}
 	return m
+}
+
+// what is the command that failed in one word: up, rollback, restore; for a
+// program that works without one, reload for svc-reload.
+func what(s *tool.Session) string {
+	word, _, _ := strings.Cut(s.Command, " ")
+	if word == "" || strings.HasPrefix(word, "-") || slices.Contains(s.Args, word) {
+		return strings.TrimPrefix(s.Program, "svc-")
+	}
+	return word
 }
 
 // TellOf gives a message to the app's receivers. That one could not be told

@@ -58,3 +58,22 @@ func TestAFailureIsToldWithWhatAPersonNeeds(t *testing.T) {
 	d.Tell = func(context.Context, []string, notify.Message) { t.Error("told nobody") }
 	d.TellOf(t.Context(), nil, notify.Message{})
 }
+
+func TestTheEventIsNamedAfterWhatWasCalled(t *testing.T) {
+	for _, row := range []struct {
+		program, command string
+		args             []string
+		want             string
+	}{
+		{"svc-run", "up shop/web --release r1", []string{"shop/web"}, "up"},
+		{"svc-run", "restore", nil, "restore"},
+		{"svc-reload", "shop/web --source .", []string{"shop/web"}, "reload"},
+		{"svc-reload", "--force shop/web", []string{"shop/web"}, "reload"},
+		{"svc-reload", "", nil, "reload"},
+		{"svc-reload", "rollback shop/web", []string{"shop/web"}, "rollback"},
+	} {
+		if got := what(&tool.Session{Program: row.program, Command: row.command, Args: row.args}); got != row.want {
+			t.Errorf("%s %s: %q, want %q", row.program, row.command, got, row.want)
+		}
+	}
+}
