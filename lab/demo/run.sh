@@ -112,7 +112,7 @@ load http://code-on-volume-web.service.consul/generation > "$work/load.txt" & lo
 for version in two three four five six; do
   echo "$version" > "$vol/GENERATION"
   echo "- GENERATION is \"$version\" now"
-  svc-reload code-on-volume/web --source "$vol" --quiet
+  svc-reload code-on-volume/web --source "$vol" --quiet >/dev/null
   ask code-on-volume-web.service.consul /generation
 done
 echo seven > "$vol/GENERATION"

@@ -59,7 +59,11 @@ func (o Outcome) Text(w io.Writer) {
 		if i.Port > 0 {
 			at = fmt.Sprintf(" at %s:%d", i.Address, i.Port)
 		}
-		fmt.Fprintf(w, "%s/%s: %s runs release %s%s, found as %s%s\n", o.App, o.Service, i.Name, i.Release, at, o.DNS, by(o.FoundBy))
+		after := ""
+		if i.After != "" {
+			after = fmt.Sprintf(" (%s)", i.After)
+		}
+		fmt.Fprintf(w, "%s/%s: %s%s runs release %s%s, found as %s%s\n", o.App, o.Service, i.Name, after, i.Release, at, o.DNS, by(o.FoundBy))
 	}
 	if len(o.Instances) == 0 {
 		fmt.Fprintf(w, "%s/%s: nothing runs on this node\n", o.App, o.Service)
