@@ -71,7 +71,7 @@ echo '// a second version' >> "$work/hello-go/main.go"
 commit hello-go "second version"
 build hello-go
 new=$(git -C "$work/hello-go" rev-parse --short=12 HEAD)
-load http://hello-go-web.service.consul/ > "$work/load.txt" & loading=$!
+load -for 5m http://hello-go-web.service.consul/ > "$work/load.txt" & loading=$!
 run svc-run up hello-go/web --instances 2 --release "$new"
 kill -INT $loading; wait $loading && status=0 || status=$?
 cat "$work/load.txt"
@@ -91,7 +91,7 @@ sed -i 's#deadline: [0-9a-z]*#deadline: 6s#; s#http: /healthz#http: /nothing-her
 commit hello-go "break the check"
 build hello-go
 bad=$(git -C "$work/hello-go" rev-parse --short=12 HEAD)
-load http://hello-go-web.service.consul/ > "$work/load.txt" & loading=$!
+load -for 5m http://hello-go-web.service.consul/ > "$work/load.txt" & loading=$!
 run svc-run up hello-go/web --instances 2 --release "$bad" && status=0 || status=$?
 echo "(exit $status)"; [ "$status" = 16 ]
 kill -INT $loading; wait $loading && status=0 || status=$?
@@ -108,14 +108,14 @@ sed -i 's#^\( *image:\).*#\1 127.0.0.1:5000/code-on-volume#' "$vol/app.yaml"
 (cd "$vol" && run svc-build --push --build-arg BASE=svckit/base:bookworm)
 run svc-reload code-on-volume/web --source "$vol"
 run svc-run up code-on-volume/web --instances 2
-load http://code-on-volume-web.service.consul/generation > "$work/load.txt" & loading=$!
-for version in two three four five six; do
+load -for 5m http://code-on-volume-web.service.consul/generation > "$work/load.txt" & loading=$!
+for version in two three four; do
   echo "$version" > "$vol/GENERATION"
   echo "- GENERATION is \"$version\" now"
   svc-reload code-on-volume/web --source "$vol" --quiet >/dev/null
   ask code-on-volume-web.service.consul /generation
 done
-echo seven > "$vol/GENERATION"
+echo five > "$vol/GENERATION"
 run svc-reload code-on-volume/web --source "$vol" --dry-run
 kill -INT $loading; wait $loading && status=0 || status=$?
 cat "$work/load.txt"
