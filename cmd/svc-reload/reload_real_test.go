@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -29,6 +31,7 @@ func TestReloads(t *testing.T) {
 		{"a slow request ends during a reload", aSlowRequestEndsDuringAReload},
 		{"workers of the scaler are there after the reload", workersOfTheScalerAreThereAfterTheReload},
 		{"a shell as first process is refused", aShellAsFirstProcessIsRefused},
+		{"a reload that is killed is finished by the next", aReloadThatIsKilledIsFinishedByTheNext},
 		{"no request is lost in many reloads", noRequestIsLostInManyReloads},
 		{"the only instance of a pausing master needs consent", theOnlyInstanceOfAPausingMasterNeedsConsent},
 	} {
@@ -161,7 +164,7 @@ func brokenCodeNeverReachesTheMaster(t *testing.T, env environment) {
 }
 
 func codeThatLoadsAndFailsItsCheckIsTakenBack(t *testing.T, env environment) {
-	r := stage(t, env, gunicornSpec, "", 1)
+	r := stage(t, env, strings.Replace(gunicornSpec, "deadline: 40s", "deadline: 15s", 1), "", 1)
 	code := appCode("sick")
 	code["app.py"] = strings.Replace(code["app.py"], `"200 OK"`, `"500 Sick" if path == "/healthz" else "200 OK"`, 1)
 	r.code(code)
@@ -250,6 +253,44 @@ func aShellAsFirstProcessIsRefused(t *testing.T, env environment) {
 	}
 	if said := r.get("/"); said[0] != "one" {
 		t.Errorf("it says %q", said)
+	}
+}
+
+func aReloadThatIsKilledIsFinishedByTheNext(t *testing.T, env environment) {
+	for _, row := range []struct {
+		name string
+		when func(r *rig) bool // the program is killed then
+	}{
+		{"an instance is out of DNS", func(r *rig) bool {
+			return slices.ContainsFunc(r.registrations(), func(g fleet.Registration) bool { return g.Health == fleet.Maintenance })
+		}},
+		{"one says what is new", func(r *rig) bool { return slices.Contains(r.get("/"), "two") }},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			r := stage(t, env, uwsgiSpec, plain, 2)
+			r.code(appCode("two"))
+			cmd := exec.Command(os.Args[0], r.service(), "--source", r.source)
+			cmd.Env = append(os.Environ(), asProgram+"=svc-reload")
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			for end := time.Now().Add(time.Minute); !row.when(r); time.Sleep(20 * time.Millisecond) {
+				if time.Now().After(end) {
+					t.Fatal("it does not get there")
+				}
+			}
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+			r.must(r.service(), "--source", r.source)
+			if got := r.get("/"); !slices.Equal(got, []string{"two", "two"}) {
+				t.Errorf("instances say %q", got)
+			}
+			for _, g := range r.registrations() {
+				if g.Health != fleet.Passing || g.Reason != "" {
+					t.Errorf("%s is %s %q", g.ID, g.Health, g.Reason)
+				}
+			}
+		})
 	}
 }
 

@@ -208,6 +208,29 @@ func TestASignalWithoutEffectIsNamedSo(t *testing.T) {
 	})
 }
 
+func TestHalfAReloadIsNamedSo(t *testing.T) {
+	reloadStage(t, nil, func(t *testing.T, node *fakeNode) {
+		_, states, err := walked(t.Context(), node, codeJob("v2", nil), func(_ int, s rollout.Step) {
+			node.manner.deaf = node.manner.deaf || s.Action == rollout.ActProve // from the second instance on
+		})
+		if fault.KindOf(err) != fault.Partial {
+			t.Errorf("%v (%s)", err, fault.KindOf(err))
+		}
+		got := slices.Sorted(mapValues(states))
+		if !slices.Equal(got, []rollout.After{rollout.AfterOld, rollout.AfterReloaded}) {
+			t.Errorf("states %v", states)
+		}
+		if contents(node) != "v2 v1" || node.code.Generation != "v2" {
+			t.Errorf("loaded %q, current %s", contents(node), node.code.Generation)
+		}
+		node.manner.deaf = false
+		again := codeJob("v2", func(j *apply.Job) { j.Wanted.Reload.From = "v2" })
+		if _, _, err := walked(t.Context(), node, again, nil); err != nil || contents(node) != "v2 v2" {
+			t.Errorf("the next reload: %v, loaded %q", err, contents(node))
+		}
+	})
+}
+
 func mapValues[K comparable, V any](m map[K]V) func(func(V) bool) {
 	return func(yield func(V) bool) {
 		for _, v := range m {

@@ -292,6 +292,23 @@ func TestNothingOutsideTheContainerIsReached(t *testing.T) {
 	}
 }
 
+func TestWorkersNeedRoomBesideTheNewOnes(t *testing.T) {
+	if got := kibibytes([]byte("Private_Clean:     12 kB\nPrivate_Dirty:  3 kB\nHuge: 9 pages\nBad: x kB\nno colon\n")); got["Private_Clean"] != 12<<10 || got["Private_Dirty"] != 3<<10 || len(got) != 2 {
+		t.Errorf("%v", got)
+	}
+	m := fleet.Master{PID: os.Getpid(), Workers: []fleet.Worker{{PID: os.Getpid()}, {PID: os.Getpid()}}}
+	if why := tooBig(&m, fleet.Instance{}); why != nil || m.Workers[0].Memory == 0 {
+		t.Errorf("without a limit: %q, a worker of %d bytes", why, m.Workers[0].Memory)
+	}
+	if why := tooBig(&m, fleet.Instance{Memory: 4 * m.Workers[0].Memory}); len(why) != 1 || !strings.Contains(why[0], "has no room for") {
+		t.Errorf("a limit of four workers for a master and four: %q", why)
+	}
+	m.Chain, m.Lazy = fleet.Chain{FIFO: "/f"}, true
+	if why := tooBig(&m, fleet.Instance{Memory: 5 * m.Workers[0].Memory}); why != nil {
+		t.Errorf("one after the other: %q", why)
+	}
+}
+
 func FuzzOptionsOfUWSGI(f *testing.F) {
 	f.Add("uwsgi --ini a.ini -p 4", "[uwsgi]\nmodule=app\n%(x)$(y)")
 	f.Add("uwsgi a.ini:b --x=", "[b]\nini = a.ini\n=\n[")
