@@ -21,17 +21,20 @@ func rules() Rules {
 			{Package: "fleet", Imports: []string{"fault"}, Pure: true},
 			{Package: "spec", Imports: []string{"fault", "fleet", "strictyaml"}, Pure: true},
 			// Decide.
+			{Package: "answer", Imports: facts, Pure: true}, // what svc-dns says
 			{Package: "cpuset", Imports: facts, Pure: true},
 			{Package: "dockerfile", Imports: facts, Pure: true},
 			{Package: "rollout", Imports: append(slices.Clone(facts), "cpuset"), Pure: true},
 			// Do.
 			{Package: "apply", Imports: append(slices.Clone(facts), "cpuset", "rollout")},
+			{Package: "follow", Imports: append(slices.Clone(facts), "answer")}, // keeps what svc-dns says up to date
 			// Reach: one outside system each, and never one another.
-			{Package: "consul", Imports: reach},
+			{Package: "consul", Imports: append(slices.Clone(reach), "answer")},
 			{Package: "devagent", Imports: reach},
 			{Package: "delivery", Imports: reach}, // files and secrets on the node's tmpfs
-			{Package: "dnsd", Imports: reach},
+			{Package: "dnsd", Imports: append(slices.Clone(reach), "answer")},
 			{Package: "docker", Imports: reach},
+			{Package: "link", Imports: reach}, // the interface that carries svc-dns's address
 			{Package: "node", Imports: reach},
 			{Package: "probe", Imports: reach},
 			{Package: "registry", Imports: reach},
@@ -52,6 +55,9 @@ func rules() Rules {
 			"github.com/google/go-containerregistry/pkg/name":  {"lib/registry", "lib/docker"},
 			"github.com/goccy/go-yaml":                         {"lib/strictyaml"},
 			"github.com/miekg/dns":                             {"lib/dnsd"},
+			"github.com/vishvananda/netlink":                   {"lib/link"},
+			"github.com/coreos/go-systemd":                     {"cmd"},
+			"github.com/prometheus/client_golang":              {"cmd"},
 			"github.com/urfave/cli":                            {"lib/tool", "cmd"},
 			"svckit/lab":                                       {"lab"},
 			"svckit/tools":                                     {"tools"},
