@@ -147,7 +147,7 @@ func (c *Client) nodeState(s answer.Subject, q *api.QueryOptions) (answer.State,
 	}
 	n := &answer.Node{Name: clean(found.Node.Node, 255), Datacenter: clean(found.Node.Datacenter, 63), Address: clean(found.Node.Address, 253), Meta: map[string]string{}}
 	for k, v := range found.Node.Meta {
-		n.Meta[clean(k, 128)] = clean(v, maxMetaValue)
+		n.Meta[cut(k, 128)] = cut(v, maxMetaValue) // byte for byte: it is never shown, only put into TXT records
 	}
 	return answer.State{Node: n}, meta, nil
 }
