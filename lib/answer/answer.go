@@ -77,6 +77,8 @@ type Instance struct {
 	Unchecked bool `json:"unchecked,omitempty"`
 	// NodeDown: it is critical only because its node's agent does not answer the gossip.
 	NodeDown bool `json:"node_down,omitempty"`
+	// NodeGone: it is held, and had left the catalog together with its node.
+	NodeGone bool `json:"node_gone,omitempty"`
 	// Held: Consul shows it as gone or critical, and Hold keeps it for a moment.
 	Held bool `json:"held,omitempty"`
 }

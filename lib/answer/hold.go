@@ -32,7 +32,8 @@ func itoa(n int) string {
 //
 //   - critical, and no check of it has run since its agent started (Unchecked);
 //   - critical, and only because its node's agent is silent (NodeDown);
-//   - gone, together with its whole node (an agent that is stopped leaves).
+//   - gone, together with its whole node (an agent that is stopped leaves), until
+//     it is back: a returning agent registers its instances one by one.
 //
 // An instance in maintenance, with a check that failed, or deregistered while its
 // node stays is let go at once. One that can be tried and does not accept
@@ -59,8 +60,8 @@ func Hold(before, now []Instance, e Evidence, at time.Time) (result []Instance, 
 		result = append(result, i)
 	}
 	for _, was := range byID {
-		if e.NodeGone[was.Node] && e.holds(was, false, at, &try) {
-			was.Held, was.Why = true, "its node has left Consul, it answers"
+		if (e.NodeGone[was.Node] || was.NodeGone) && e.holds(was, false, at, &try) {
+			was.Held, was.NodeGone, was.Why = true, true, "its node has left Consul, it answers"
 			result = append(result, was)
 		}
 	}

@@ -45,14 +45,15 @@ func (s *Server) serveUDP(work, ctx context.Context, c *net.UDPConn) error {
 	for {
 		n, err := l.conn.ReadBatch(l.in, 0)
 		switch {
+		case err == nil:
+			l.handle(work, n) // also what came just before the end
+			continue
 		case ended(ctx, err):
 			return nil
 		case errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.EINTR):
 			continue // an answer that could not be delivered
-		case err != nil:
-			return err
 		}
-		l.handle(work, n)
+		return err
 	}
 }
 
