@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -84,10 +85,7 @@ func (o *options) addresses(c *cli.Context, n node.Settings) error {
 		if err != nil {
 			return fault.New(fault.Usage, "--link %s: expected an IP address such as 169.254.20.10", text)
 		}
-		o.link = a
-		if !c.IsSet("listen") || len(o.listen) > 0 {
-			o.listen = append(o.listen, netip.AddrPortFrom(a, 53).String())
-		}
+		o.link, o.listen = a, append(slices.Clone(o.listen), netip.AddrPortFrom(a, 53).String())
 	}
 	for _, text := range first(c.StringSlice("allow"), n.DNSAllow) {
 		p, err := netip.ParsePrefix(text)

@@ -165,7 +165,7 @@ func TestSocketsOfTheServiceManagerStayOpenOverARestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer told.Close()
-	env := append(os.Environ(), asProgram+"=1", "CONSUL_HTTP_ADDR="+agent.URL(), "SVC_CONFIG=", "SVC_RUN_DIR="+lab.RunDir(t), "SVC_STATE_DIR="+t.TempDir(),
+	env := append(os.Environ(), asProgram+"=1", "CONSUL_HTTP_ADDR="+agent.URL(), "SVC_CONFIG=", "SVC_RUN_DIR="+lab.RunDir(t)+"/run", "SVC_STATE_DIR="+t.TempDir(),
 		"LISTEN_FDS=2", "NOTIFY_SOCKET="+notify, "WATCHDOG_USEC=1500000", "GORACE=atexit_sleep_ms=0")
 	start := func() *exec.Cmd {
 		cmd := exec.Command("sh", "-c", `LISTEN_PID=$$ WATCHDOG_PID=$$ exec "$0" serve --metrics off --upstream 127.0.0.1:9`, self)

@@ -69,7 +69,7 @@ func newServer(t *testing.T, agentURL string, args ...string) *server {
 	ports := lab.FreePorts(t, 2)
 	s := &server{t: t, at: fmt.Sprintf("127.0.0.1:%d", ports[0]), metrics: fmt.Sprintf("127.0.0.1:%d", ports[1])}
 	s.env = append(os.Environ(), asProgram+"=1", "CONSUL_HTTP_ADDR="+agentURL, "SVC_CONFIG=", "GORACE=atexit_sleep_ms=0",
-		"SVC_RUN_DIR="+lab.RunDir(t), "SVC_STATE_DIR="+t.TempDir())
+		"SVC_RUN_DIR="+lab.RunDir(t)+"/run", "SVC_STATE_DIR="+t.TempDir())
 	s.args = append([]string{"serve", "--listen", s.at, "--metrics", s.metrics, "--upstream", "127.0.0.1:9", "--rate", "0"}, args...)
 	s.start()
 	t.Cleanup(func() {

@@ -68,7 +68,7 @@ func serve(ctx context.Context, w *world, s *tool.Session, n node.Settings, o op
 	if err != nil {
 		return err
 	}
-	for _, dir := range []string{n.RunDir, n.StateDir} {
+	for _, dir := range []string{runDir(n), n.StateDir} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return fault.New(fault.Failed, "make folder: %w", err)
 		}

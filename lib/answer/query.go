@@ -82,13 +82,18 @@ func lowerName(packet, lower []byte) int {
 	return 0
 }
 
-// Text is the question's name as people write it, in lower case; ok is false if a label holds a dot or what is no text.
+// Text is the question's name as people write it, in lower case; ok is false if
+// a label holds what would have to be escaped (RFC 1035 §5.1): no name of Consul does.
 func (q Query) Text() (name string, ok bool) {
 	out := make([]byte, 0, len(q.Name))
 	for at := 0; at < len(q.Name) && q.Name[at] != 0; {
 		n := int(q.Name[at])
 		for _, c := range q.Name[at+1 : at+1+n] {
-			if c == '.' || c <= ' ' || c >= 0x7f || c == '\\' {
+			switch c {
+			case '.', ' ', '\'', '@', ';', '(', ')', '"', '\\':
+				return "", false
+			}
+			if c < ' ' || c >= 0x7f {
 				return "", false
 			}
 		}

@@ -44,12 +44,9 @@ const (
 	failKeep   = time.Second // RFC 2308 §7: a failure may be remembered, for up to five minutes
 )
 
-// Ask returns what the servers say, nil when none says anything. The caller may change it.
-func (f *Forwarder) Ask(ctx context.Context, q answer.Query) *dns.Msg {
-	text, ok := q.Text()
-	if !ok {
-		return nil
-	}
+// Ask returns what the servers say of a name, in the library's form, for the
+// type and DO bit of q; nil when none says anything. The caller may change it.
+func (f *Forwarder) Ask(ctx context.Context, name string, q answer.Query) *dns.Msg {
 	key := string(q.Key())
 	if q.DO {
 		key += "+do"
@@ -59,7 +56,7 @@ func (f *Forwarder) Ask(ctx context.Context, q answer.Query) *dns.Msg {
 		return m
 	}
 	result := f.flight.DoChan(key, func() (any, error) {
-		m := f.exchange(context.WithoutCancel(ctx), dns.Fqdn(text), q.Type, q.DO)
+		m := f.exchange(context.WithoutCancel(ctx), dns.Fqdn(name), q.Type, q.DO)
 		f.remember(key, m)
 		return m, nil
 	})

@@ -51,27 +51,39 @@ func (s *Server) write(k *answer.Packed, q answer.Query) []byte {
 // decide finds out who knows the name and asks there.
 func (s *Server) decide(ctx context.Context, q answer.Query, packet []byte, tcp bool) []byte {
 	text, ok := q.Text()
-	if !ok { // no host has such a name
-		return s.write(answer.Failure(answer.NameError), q)
+	if !ok { // as in DNS-SD, with blanks
+		if text = escaped(packet); strings.HasSuffix(text, "."+s.Policy.Domain+".") {
+			return s.write(answer.Failure(answer.NameError), q)
+		}
+		return s.forward(ctx, q, packet, tcp, text, s.System)
 	}
 	name := answer.ParseName(text, q.Type, s.Policy)
 	switch name.Kind {
 	case answer.Outside:
-		return s.forward(ctx, q, packet, tcp, s.System)
+		return s.forward(ctx, q, packet, tcp, text, s.System)
 	case answer.Agent:
 		if strings.HasSuffix(text, ".arpa") {
-			return s.forward(ctx, q, packet, tcp, s.Agent, s.System)
+			return s.forward(ctx, q, packet, tcp, text, s.Agent, s.System)
 		}
-		return s.forward(ctx, q, packet, tcp, s.Agent)
+		return s.forward(ctx, q, packet, tcp, text, s.Agent)
 	}
 	if reply, ok := s.Answerer.Answer(ctx, name, q.Type, q.Key()); ok {
 		return s.write(reply, q)
 	}
-	return s.forward(ctx, q, packet, tcp, s.Agent)
+	return s.forward(ctx, q, packet, tcp, text, s.Agent)
+}
+
+// escaped is the question's name in lower case with what the library escapes.
+func escaped(packet []byte) string {
+	var m dns.Msg
+	if m.Unpack(packet) != nil || len(m.Question) != 1 {
+		return "."
+	}
+	return dns.CanonicalName(m.Question[0].Name)
 }
 
 // forward asks one after the other until one knows the name.
-func (s *Server) forward(ctx context.Context, q answer.Query, packet []byte, tcp bool, to ...*Forwarder) []byte {
+func (s *Server) forward(ctx context.Context, q answer.Query, packet []byte, tcp bool, name string, to ...*Forwarder) []byte {
 	if q.Type == answer.TypeAXFR || q.Type == answer.TypeIXFR || !q.Recursion && to[0] == s.System {
 		return s.write(answer.Failure(answer.Refused), q)
 	}
@@ -80,7 +92,7 @@ func (s *Server) forward(ctx context.Context, q answer.Query, packet []byte, tcp
 		if f == nil {
 			continue
 		}
-		if m := f.Ask(ctx, q); m != nil {
+		if m := f.Ask(ctx, name, q); m != nil {
 			last = m
 			if m.Rcode == dns.RcodeSuccess {
 				break
