@@ -31,8 +31,12 @@ func (w *world) consul(s *tool.Session, n node.Settings) (*consul.Client, error)
 	return consul.Open(n.Prefix, s.Log)
 }
 
-// controlPath is where a running svc-dns answers `lookup`; handoverPath is where it gives its sockets to the next one.
-func controlPath(n node.Settings) string { return filepath.Join(n.RunDir, "svc-dns.sock") }
+// runDir is beside the run folder of the other programs, e.g. /run/svckit-dns:
+// those mount a tmpfs on theirs, which would hide what is in it.
+func runDir(n node.Settings) string { return n.RunDir + "-dns" }
 
-func handoverPath(n node.Settings) string { return filepath.Join(n.RunDir, "svc-dns-handover.sock") }
+// controlPath is where a running svc-dns answers `lookup`; handoverPath is where
+// it gives its sockets to the next one.
+func controlPath(n node.Settings) string  { return filepath.Join(runDir(n), "control.sock") }
+func handoverPath(n node.Settings) string { return filepath.Join(runDir(n), "handover.sock") }
 func snapshotPath(n node.Settings) string { return filepath.Join(n.StateDir, "svc-dns.json") }
