@@ -32,9 +32,6 @@ weight and its zone, and how old that knowledge is. A svc-dns that runs on this
 node says what it answers; where it has not been asked for the name, or does not
 run, Consul is asked.`,
 		Action: tool.Action(func(ctx context.Context, s *tool.Session, c *cli.Context) error {
-			if c.NArg() != 1 {
-				return fault.New(fault.Usage, "expected one name")
-			}
 			n, err := w.settings(s)
 			if err != nil {
 				return err

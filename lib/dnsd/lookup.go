@@ -265,16 +265,3 @@ func seconds(ttl uint32) time.Duration {
 	}
 	return time.Duration(ttl) * time.Second
 }
-
-// Ping asks a server for the address of a name over UDP, and reports whether there is one.
-func Ping(ctx context.Context, server, name string) error {
-	c := dns.Client{Timeout: queryTimeout}
-	reply, _, err := c.ExchangeContext(ctx, new(dns.Msg).SetQuestion(dns.Fqdn(name), dns.TypeA), server)
-	switch {
-	case err != nil:
-		return cause(ctx, err)
-	case reply.Rcode != dns.RcodeSuccess || len(reply.Answer) == 0:
-		return fmt.Errorf("answer %s without an address", dns.RcodeToString[reply.Rcode])
-	}
-	return nil
-}
