@@ -200,7 +200,7 @@ func TestSocketsOfTheServiceManagerStayOpenOverARestart(t *testing.T) {
 		n, err := told.Read(b)
 		seen += string(b[:n]) + "\n"
 		if !strings.Contains(seen, "READY=1") || !strings.Contains(seen, "WATCHDOG=1") {
-			return fmt.Errorf("told so far: %q, error %v", seen, err)
+			return fmt.Errorf("told so far: %q, error %w", seen, err)
 		}
 		return nil
 	})

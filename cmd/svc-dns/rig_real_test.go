@@ -219,6 +219,11 @@ func put(t testing.TB, agentURL, path string, doc any) {
 
 func send(t testing.TB, method, agentURL, path string, doc any) {
 	t.Helper()
+	sendBy(t, http.DefaultClient, method, agentURL, path, doc)
+}
+
+func sendBy(t testing.TB, client *http.Client, method, agentURL, path string, doc any) {
+	t.Helper()
 	var body io.Reader = http.NoBody
 	if doc != nil {
 		text, err := json.Marshal(doc)
@@ -233,7 +238,7 @@ func send(t testing.TB, method, agentURL, path string, doc any) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	res, err := http.DefaultClient.Do(req)
+	res, err := client.Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}

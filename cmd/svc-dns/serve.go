@@ -80,14 +80,14 @@ func serve(ctx context.Context, w *world, s *tool.Session, n node.Settings, o op
 	o.know(agent, anyZone)
 	v := &serving{s: s, o: o, node: n}
 	if o.link.IsValid() {
-		remove, made, err := link.Make(linkName, o.link)
+		remove, err := link.Make(linkName, o.link)
 		if err != nil {
 			return err
 		}
 		defer func() {
-			if made && !v.handed.Load() {
+			if !v.handed.Load() {
 				if err := remove(); err != nil {
-					s.Log.Warn("interface not removed", "error", err)
+					s.Log.Warn("address not removed", "error", err)
 				}
 			}
 		}()

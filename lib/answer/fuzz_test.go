@@ -65,7 +65,7 @@ func FuzzParseQuery(f *testing.F) {
 
 func FuzzParseName(f *testing.F) {
 	for _, name := range []string{"web.service.consul", "a.b.web.service.dc1.consul", "_web._tcp.consul", "7f000001.addr.consul", "x.node.dc2.dc.consul", "consul", "", "..", "a..service.consul"} {
-		f.Add(name, uint16(dns.TypeSRV))
+		f.Add(name, dns.TypeSRV)
 	}
 	p := policy()
 	f.Fuzz(func(t *testing.T, name string, kind uint16) {

@@ -36,7 +36,7 @@ type Packed struct {
 }
 
 // Records is the number of records that can be answered.
-func (p *Packed) Records() int { return len(p.records) }
+func (k *Packed) Records() int { return len(k.records) }
 
 // Resolve makes the reply to a question about a subject in a state. For Nothing
 // and Address the state does not matter. ok is false when this package cannot

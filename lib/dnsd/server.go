@@ -75,12 +75,12 @@ func (s *Server) Serve(ctx context.Context, sockets Sockets) error {
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	var loops sync.WaitGroup
-	failed := make(chan error, len(sockets.UDP)+len(sockets.TCP))
+	failed := make(chan error, len(sockets.UDP))
 	for _, c := range sockets.UDP {
 		loops.Go(func() { failed <- s.serveUDP(work, ctx, c) })
 	}
 	for _, l := range sockets.TCP {
-		loops.Go(func() { failed <- s.serveTCP(work, ctx, l) })
+		loops.Go(func() { s.serveTCP(work, ctx, l) })
 	}
 	stop := context.AfterFunc(ctx, func() { // wakes the loops
 		for _, c := range sockets.UDP {

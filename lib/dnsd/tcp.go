@@ -76,19 +76,17 @@ func (t *tcpConns) closeIdle() {
 	}
 }
 
-func (s *Server) serveTCP(work, ctx context.Context, l *net.TCPListener) error {
+func (s *Server) serveTCP(work, ctx context.Context, l *net.TCPListener) {
 	for {
 		c, err := l.Accept()
 		var temporary net.Error
 		switch {
-		case ended(ctx, err):
-			return nil
-		case errors.As(err, &temporary) && temporary.Timeout():
-			return nil
+		case ended(ctx, err), errors.As(err, &temporary) && temporary.Timeout():
+			return
 		case err != nil: // out of files, or the client has gone: the next one may do
 			s.Log.Debug("accept", "error", err)
 			if !pause(ctx, 10*time.Millisecond) {
-				return nil
+				return
 			}
 			continue
 		}

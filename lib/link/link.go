@@ -1,4 +1,4 @@
-// Package link makes the network interface that carries svc-dns's own address.
+// Package link gives this machine the address that svc-dns answers at.
 package link
 
 import (
@@ -12,43 +12,62 @@ import (
 	"svckit/lib/fault"
 )
 
-// Make gives a machine an address of its own on a dummy interface, so that
+const loopback = "lo"
+
+// Make gives the machine an address of its own on a dummy interface, so that
 // host and containers find the same server there, and returns what takes it away
-// again. What is there already is used as it is, and then made is false.
-func Make(name string, address netip.Addr) (remove func() error, made bool, err error) {
-	prefix := netip.PrefixFrom(address, address.BitLen())
-	found, err := netlink.LinkByName(name)
-	var missing netlink.LinkNotFoundError
-	switch {
-	case errors.As(err, &missing):
-		made = true
-		if err := netlink.LinkAdd(&netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Name: name}}); err != nil && !errors.Is(err, syscall.EEXIST) {
-			return nil, false, linkError(name, err)
-		}
-		if found, err = netlink.LinkByName(name); err != nil {
-			return nil, false, linkError(name, err)
-		}
-	case err != nil:
-		return nil, false, linkError(name, err)
-	case found.Type() != "dummy":
-		return nil, false, fault.New(fault.Refused, "make interface %s: there is one of this name, of type %s", name, found.Type())
+// again; where the kernel has no dummy interfaces, on the loopback interface.
+// What is there already is used as it is, and remove leaves it.
+func Make(name string, address netip.Addr) (remove func() error, err error) {
+	made, err := add(name)
+	if errors.Is(err, syscall.EOPNOTSUPP) {
+		name, err = loopback, nil
 	}
-	a, err := netlink.ParseAddr(prefix.String())
 	if err != nil {
-		return nil, false, linkError(name, err)
+		return nil, linkError(name, err)
 	}
-	if err := netlink.AddrReplace(found, a); err != nil {
-		return nil, false, linkError(name, err)
+	there, err := netlink.LinkByName(name)
+	if err != nil {
+		return nil, linkError(name, err)
 	}
-	if err := netlink.LinkSetUp(found); err != nil {
-		return nil, false, linkError(name, err)
+	if there.Type() != "dummy" && name != loopback {
+		return nil, fault.New(fault.Refused, "make interface %s: there is one of this name, of type %s", name, there.Type())
+	}
+	a, err := netlink.ParseAddr(netip.PrefixFrom(address, address.BitLen()).String())
+	if err != nil {
+		return nil, linkError(name, err)
+	}
+	err = netlink.AddrAdd(there, a)
+	given := err == nil
+	if err != nil && !errors.Is(err, syscall.EEXIST) {
+		return nil, linkError(name, err)
+	}
+	if err := netlink.LinkSetUp(there); err != nil {
+		return nil, linkError(name, err)
 	}
 	return func() error {
-		if err := netlink.LinkDel(found); err != nil {
-			return fmt.Errorf("remove interface %s: %w", name, err)
+		switch {
+		case made:
+			err = netlink.LinkDel(there)
+		case given:
+			err = netlink.AddrDel(there, a)
+		default:
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("remove address %s from %s: %w", address, name, err)
 		}
 		return nil
-	}, made, nil
+	}, nil
+}
+
+// add makes the interface unless there is one.
+func add(name string) (made bool, err error) {
+	err = netlink.LinkAdd(&netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Name: name}})
+	if errors.Is(err, syscall.EEXIST) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 func linkError(name string, err error) error {
