@@ -31,14 +31,14 @@ func (g *ground) changes(count int) error {
 		}
 		in = append(in, took.Seconds())
 		time.Sleep(150 * time.Millisecond) // below the pace at which a service is followed
-		if _, err := call(http.MethodPut, "http://"+consulHTTP+"/v1/agent/check/fail/check100", nil); err != nil {
+		if err := call(http.MethodPut, "http://"+consulHTTP+"/v1/agent/check/fail/check100", nil); err != nil {
 			return err
 		}
 		if took, err = until(p, instances); err != nil {
 			return fmt.Errorf("failed check %d: %w", n, err)
 		}
 		out = append(out, took.Seconds())
-		if _, err := call(http.MethodPut, "http://"+consulHTTP+"/v1/agent/service/deregister/web100", nil); err != nil {
+		if err := call(http.MethodPut, "http://"+consulHTTP+"/v1/agent/service/deregister/web100", nil); err != nil {
 			return err
 		}
 		time.Sleep(250 * time.Millisecond)

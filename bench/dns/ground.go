@@ -15,14 +15,13 @@ import (
 )
 
 const (
-	consulHTTP   = "127.0.0.1:18500" // a server
-	consulDNS    = "127.0.0.1:18600"
-	cachedDNS    = "127.0.0.1:18610" // a client agent with use_cache
-	peerPort     = "18053"
-	consulName   = "web.service.consul"
-	staticName   = "web.static.test"
-	instances    = 10
-	metricsOfOur = "127.0.0.1:18653"
+	consulHTTP = "127.0.0.1:18500" // a server
+	consulDNS  = "127.0.0.1:18600"
+	cachedDNS  = "127.0.0.1:18610" // a client agent with use_cache
+	peerPort   = "18053"
+	consulName = "web.service.consul"
+	staticName = "web.static.test"
+	instances  = 10
 )
 
 type ground struct {
@@ -66,8 +65,7 @@ dns_config { service_ttl { "*" = "5s" } %s }`
 		}
 	}
 	if err := patiently(30*time.Second, func() error {
-		_, err := call(http.MethodGet, "http://127.0.0.1:18510/v1/catalog/service/consul", nil)
-		return err
+		return call(http.MethodGet, "http://127.0.0.1:18510/v1/catalog/service/consul", nil)
 	}); err != nil {
 		return err
 	}
@@ -119,28 +117,27 @@ func (g *ground) file(name, text string) string {
 }
 
 func register(n, weight int) error {
-	_, err := call(http.MethodPut, "http://"+consulHTTP+"/v1/agent/service/register", map[string]any{
+	return call(http.MethodPut, "http://"+consulHTTP+"/v1/agent/service/register", map[string]any{
 		"ID": fmt.Sprintf("web%d", n), "Name": "web", "Address": fmt.Sprintf("10.0.0.%d", n+1), "Port": 8000 + n,
 		"Weights": map[string]int{"Passing": weight, "Warning": 1},
 		"Check":   map[string]string{"CheckID": fmt.Sprintf("check%d", n), "TTL": "1h", "Status": "passing"},
 	})
-	return err
 }
 
-func call(method, url string, doc any) ([]byte, error) {
+func call(method, url string, doc any) error {
 	var body bytes.Buffer
 	if doc != nil {
 		if err := json.NewEncoder(&body).Encode(doc); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	req, err := http.NewRequest(method, url, &body)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer res.Body.Close()
 	var out bytes.Buffer
@@ -148,7 +145,7 @@ func call(method, url string, doc any) ([]byte, error) {
 	if err == nil && res.StatusCode != http.StatusOK {
 		err = fmt.Errorf("%s %s: %s: %s", method, url, res.Status, strings.TrimSpace(out.String()))
 	}
-	return out.Bytes(), err
+	return err
 }
 
 func patiently(limit time.Duration, f func() error) error {

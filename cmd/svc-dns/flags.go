@@ -28,6 +28,7 @@ func serveFlags() []cli.Flag {
 		&cli.DurationFlag{Name: "ttl", Usage: "let clients keep an answer for `TIME` (default: 0s)"},
 		&cli.IntFlag{Name: "limit", Usage: "answer at most `N` addresses, chosen by weight; 0: all that fit"},
 		&cli.BoolFlag{Name: "one", Usage: "answer one record for each question, picked by weight: for clients that sort answers"},
+		&cli.IntFlag{Name: "srv-scale", Value: 1, Usage: "multiply weights in SRV records by `N`; 256 for HAProxy, which divides them by that"},
 		&cli.BoolFlag{Name: "only-passing", Usage: "leave out instances whose checks warn"},
 		&cli.BoolFlag{Name: "any-zone", Usage: "do not prefer instances of this node's zone"},
 		&cli.DurationFlag{Name: "hold", Value: d.Hold, Usage: "hold the instances of a node whose agent restarts for at most `TIME`"},
@@ -58,7 +59,7 @@ func readOptions(c *cli.Context, n node.Settings) (options, error) {
 		agentDNS: c.String("agent-dns"), metrics: c.String("metrics"), one: c.Bool("one"), rate: c.Int("rate"), cache: c.Int("cache"),
 		loops: c.Int("loops"), follow: follow.Defaults(),
 	}
-	for _, name := range []string{"limit", "watches", "rate", "cache", "loops"} {
+	for _, name := range []string{"limit", "watches", "rate", "cache", "loops", "srv-scale"} {
 		if v := c.Int(name); v < 0 || v > 1_000_000 {
 			return o, fault.New(fault.Usage, "--%s must be from 0 to 1000000", name)
 		}
@@ -74,7 +75,7 @@ func readOptions(c *cli.Context, n node.Settings) (options, error) {
 	}
 	o.follow.Hold, o.follow.MaxAge, o.follow.Watches = c.Duration("hold"), c.Duration("max-age"), c.Int("watches")
 	o.follow.File = snapshotPath(n)
-	o.follow.Policy = answer.Policy{TTL: uint32(ttl / time.Second), Limit: c.Int("limit"), OnlyPassing: c.Bool("only-passing"), Zone: n.Zone}
+	o.follow.Policy = answer.Policy{TTL: uint32(ttl / time.Second), Limit: c.Int("limit"), Scale: c.Int("srv-scale"), OnlyPassing: c.Bool("only-passing"), Zone: n.Zone}
 	return o, o.addresses(c, n)
 }
 

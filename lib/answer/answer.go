@@ -137,6 +137,7 @@ type Policy struct {
 	TTL         uint32 // seconds, of records
 	Negative    uint32 // seconds, of "no such name" and "no such record"
 	Limit       int    // most addresses in an A or AAAA answer; 0: all
+	Scale       int    // SRV weights are multiplied by it; 0: by 1
 	OnlyPassing bool   // leave out instances in warning
 	Serial      uint32 // of the SOA record
 }

@@ -195,7 +195,7 @@ func srvReply(in []Instance, p Policy) *Packed {
 			target = strings.ToLower(i.Node+".node."+i.Datacenter) + "." + p.Domain
 		}
 		data := []byte{0, 1} // priority
-		data = binary.BigEndian.AppendUint16(data, uint16(min(i.Weight(), 65535)))
+		data = binary.BigEndian.AppendUint16(data, uint16(min(i.Weight()*max(p.Scale, 1), 65535)))
 		data = binary.BigEndian.AppendUint16(data, uint16(i.Port))
 		data, ok := wireName(data, target)
 		if !ok {
