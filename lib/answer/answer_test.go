@@ -125,7 +125,7 @@ func TestWeightsActInPlainAnswers(t *testing.T) {
 	for n, w := range weights {
 		state.Instances = append(state.Instances, instance(n+1, w))
 	}
-	const rounds = 40000
+	const rounds = 10000
 	first, second := map[string]float64{}, map[string]float64{}
 	random := seeded(7)
 	for range rounds {
