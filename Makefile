@@ -41,8 +41,8 @@ check: $(LAB) ## format, vet, lint, import arrows, generated docs
 docs: ## write the man pages in docs/man from the programs
 	@tools/docs.sh
 
-bench: setup build ## compare with docker run and docker build, as ratios
-	@$(LAB) run --name $(or $(NAME),bench) --wait 30m -- ./bench/run.sh
+bench: setup build ## compare with docker run and docker build, and with other DNS servers
+	@$(LAB) run --name $(or $(NAME),bench) --wait 30m -- sh -c './bench/run.sh && ./bench/dns/run.sh'
 
 build: ## build the programs into bin/
 	@if [ -n "$(PROGRAMS)" ]; then CGO_ENABLED=0 go build -trimpath -buildvcs=$(VCS) -o bin/ $(PROGRAMS:%=./cmd/%); fi

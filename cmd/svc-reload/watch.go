@@ -119,7 +119,7 @@ func watch(ctx context.Context, w *here.Node, s *tool.Session, c *cli.Context) e
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	follower := consul.Follow(ctx, func(app string, _ error) { watcher.looker.mark(app) })
+	follower := consul.FollowKeys(ctx, func(app string, _ error) { watcher.looker.mark(app) })
 	watcher.looker.follow = follower.Apps
 
 	var actors sync.WaitGroup

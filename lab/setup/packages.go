@@ -28,7 +28,9 @@ func needs() []need {
 		{"gcc", "gcc libc6-dev"}, // the race detector
 		{"curl", "curl"},
 		{"ps", "procps"}, // the engine lists a container's processes with it
-		{"zsh", "zsh"},   // completion is tried in the shells themselves
+		{"dnsperf", "dnsperf"},
+		{"dnsmasq", "dnsmasq-base"}, // without a service of its own
+		{"zsh", "zsh"},              // completion is tried in the shells themselves
 		{"fish", "fish"},
 		{"docker-compose", "docker-compose"}, // the benchmark of reloads
 		{"wrk", "wrk"},                       // load on services that are reloaded

@@ -65,6 +65,8 @@ func OpenAt(address, prefix string, log hclog.Logger) (*Client, error) {
 func open(config *api.Config, k keys, log hclog.Logger) (*Client, error) {
 	address := withoutCredentials(config.Address)
 	var err error
+	// A blocking query holds its connection; other calls must not open a new one each time because of that.
+	config.Transport.MaxIdleConnsPerHost = max(config.Transport.MaxIdleConnsPerHost, 32)
 	config.HttpClient, err = api.NewHttpClient(config.Transport, config.TLSConfig)
 	if err == nil {
 		config.HttpClient.Transport = bounded{config.Transport}

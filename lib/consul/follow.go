@@ -33,12 +33,12 @@ type Follower struct {
 	all   sync.WaitGroup
 }
 
-// Follow begins with what all apps share. From then on until ctx ends, tell is
+// FollowKeys begins with what all apps share. From then on until ctx ends, tell is
 // called when something below an app may have changed, "" meaning any app: at
 // the first answer, after each later one (at least about once a minute), and with
 // an error when Consul cannot be followed now. Following goes on by itself after
 // an error. tell is called from many goroutines and must not block for long.
-func (c *Client) Follow(ctx context.Context, tell func(app string, err error)) *Follower {
+func (c *Client) FollowKeys(ctx context.Context, tell func(app string, err error)) *Follower {
 	f := &Follower{c: c, ctx: ctx, tell: tell, trees: map[string]context.CancelFunc{}}
 	f.Apps(nil)
 	return f
@@ -72,7 +72,7 @@ func (f *Follower) Apps(apps []string) {
 	}
 }
 
-// Wait returns when nothing is followed any more, after the end of Follow's ctx.
+// Wait returns when nothing is followed any more, after the end of FollowKeys's ctx.
 func (f *Follower) Wait() { f.all.Wait() }
 
 // follow watches one prefix until ctx ends.

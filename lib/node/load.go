@@ -200,6 +200,11 @@ func table() []setting {
 		{"host_paths", "SVC_HOST_PATHS", true, dir, func(s *Settings, v []string) { s.HostPaths = v }},
 		{"registries", "SVC_REGISTRIES", true, y.Rule{Want: "a registry such as registry.service.consul:5000", OK: registry}, func(s *Settings, v []string) { s.Registries = v }},
 		{"keep_images", "SVC_KEEP_IMAGES", false, y.Rule{Want: "a whole number from 0 to 1000", OK: count}, one(func(s *Settings, v string) { s.Keep, _ = strconv.Atoi(v) })},
+		{"dns_listen", "SVC_DNS_LISTEN", true, y.Rule{Want: "an IP address and a port such as 127.0.0.1:53", OK: addressPort}, func(s *Settings, v []string) { s.DNSListen = v }},
+		{"dns_link", "SVC_DNS_LINK", false, ip, one(func(s *Settings, v string) { s.DNSLink = v })},
+		{"dns_allow", "SVC_DNS_ALLOW", true, y.Rule{Want: "a network such as 10.0.0.0/8", OK: network}, func(s *Settings, v []string) { s.DNSAllow = v }},
+		{"dns_upstreams", "SVC_DNS_UPSTREAMS", true, y.Rule{Want: "an IP address, with a port or without, such as 9.9.9.9", OK: func(v string) bool { return address(v) || addressPort(v) }}, func(s *Settings, v []string) { s.DNSUpstreams = v }},
+		{"dns_ttl", "SVC_DNS_TTL", false, y.Rule{Want: "a duration with a unit of at most 5m such as 1s", OK: margin}, one(func(s *Settings, v string) { s.DNSTTL, _ = y.ParseDuration(v) })},
 	}
 }
 
@@ -216,6 +221,11 @@ func address(s string) bool {
 func addressPort(s string) bool {
 	a, err := netip.ParseAddrPort(s)
 	return err == nil && a.Port() > 0 && address(a.Addr().String())
+}
+
+func network(s string) bool {
+	p, err := netip.ParsePrefix(s)
+	return err == nil && p.Masked() == p
 }
 
 // prefix may end with a slash, as people write the name of a folder.

@@ -24,6 +24,11 @@ type Settings struct {
 	HostPaths    []string      // SVC_HOST_PATHS: paths of the host that a spec out of KV may mount
 	Registries   []string      // SVC_REGISTRIES: mirrors, tried in order before the image's own registry
 	Keep         int           // SVC_KEEP_IMAGES: images kept per app after a success, default 3
+	DNSListen    []string      // SVC_DNS_LISTEN: where svc-dns listens, ip:port, default 127.0.0.1:53
+	DNSLink      string        // SVC_DNS_LINK: address of the interface that svc-dns makes, e.g. 169.254.20.10; "" makes none
+	DNSAllow     []string      // SVC_DNS_ALLOW: networks whose clients svc-dns answers, beside loopback and Docker's bridges
+	DNSUpstreams []string      // SVC_DNS_UPSTREAMS: servers that svc-dns asks for names outside Consul; none: those of /etc/resolv.conf
+	DNSTTL       time.Duration // SVC_DNS_TTL: how long clients of svc-dns may keep an answer, default 0s
 }
 
 // Range is an inclusive range of ports, "20000-29999".

@@ -21,20 +21,23 @@ func rules() Rules {
 			{Package: "fleet", Imports: []string{"fault"}, Pure: true},
 			{Package: "spec", Imports: []string{"fault", "fleet", "strictyaml"}, Pure: true},
 			// Decide.
+			{Package: "answer", Imports: facts, Pure: true}, // what svc-dns says
 			{Package: "cpuset", Imports: facts, Pure: true},
 			{Package: "dockerfile", Imports: facts, Pure: true},
 			{Package: "rollout", Imports: append(slices.Clone(facts), "cpuset"), Pure: true},
 			{Package: "settle", Imports: facts, Pure: true},
 			// Do.
 			{Package: "apply", Imports: append(slices.Clone(facts), "cpuset", "rollout")},
+			{Package: "follow", Imports: append(slices.Clone(facts), "answer")}, // keeps what svc-dns says up to date
 			// Reach: one outside system each, and never one another.
 			{Package: "code", Imports: reach}, // the code of services on the node's disk
-			{Package: "consul", Imports: reach},
+			{Package: "consul", Imports: append(slices.Clone(reach), "answer")},
 			{Package: "devagent", Imports: reach},
 			{Package: "delivery", Imports: reach}, // files and secrets on the node's tmpfs
-			{Package: "dnsd", Imports: reach},
+			{Package: "dnsd", Imports: append(slices.Clone(reach), "answer")},
 			{Package: "docker", Imports: reach},
 			{Package: "master", Imports: append(slices.Clone(reach), "rollout")}, // gunicorn and uWSGI in containers
+			{Package: "link", Imports: reach}, // the interface that carries svc-dns's address
 			{Package: "node", Imports: reach},
 			{Package: "notify", Imports: reach}, // the webhooks of an app
 			{Package: "probe", Imports: reach},
@@ -58,10 +61,12 @@ func rules() Rules {
 			"github.com/google/go-containerregistry/pkg/authn": {"lib/registry", "lib/docker"},
 			"github.com/google/go-containerregistry/pkg/name":  {"lib/registry", "lib/docker"},
 			"github.com/goccy/go-yaml":                         {"lib/strictyaml"},
-			"github.com/coreos/go-systemd":                     {"lib/systemd"},
+			"github.com/coreos/go-systemd":                     {"lib/systemd", "cmd/svc-dns"}, // svc-dns takes sockets from it
 			"github.com/hashicorp/go-retryablehttp":            {"lib/notify"},
 			"github.com/miekg/dns":                             {"lib/dnsd"},
 			"gopkg.in/ini.v1":                                  {"lib/master"},
+			"github.com/vishvananda/netlink":                   {"lib/link"},
+			"github.com/prometheus/client_golang":              {"cmd"},
 			"github.com/urfave/cli":                            {"lib/tool", "cmd"},
 			"svckit/lab":                                       {"lab"},
 			"svckit/tools":                                     {"tools"},

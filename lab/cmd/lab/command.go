@@ -23,6 +23,7 @@ const usage = `usage:
                                              run a command beside an engine of its own
   lab load golang                            inside lab run: make an image with this machine's Go, print its name
   lab tools                                  build what make check needs and print the folder
+  lab peers                                  build the DNS servers that make bench compares with, print their programs
   lab clean                                  remove what killed runs left behind
 `
 
@@ -47,6 +48,12 @@ func command(ctx context.Context, args []string) (int, error) {
 		dir, err := setup.Tools(ctx, say)
 		if err == nil {
 			fmt.Println(dir)
+		}
+		return codeOf(err)
+	case "peers":
+		coredns, unbound, err := setup.Peers(ctx, say)
+		if err == nil {
+			fmt.Printf("COREDNS=%s\nUNBOUND=%s\n", coredns, unbound)
 		}
 		return codeOf(err)
 	case "clean":

@@ -1,0 +1,46 @@
+// Command dns measures svc-dns and other DNS servers on the same data, in one
+// run: each server alone on core 0, the generator (dnsperf) on core 1. The data
+// is one service with ten instances in Consul. Servers that only forward ask
+// Consul and keep its answers; with "static" they hold the same records themselves.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"time"
+)
+
+func main() {
+	seconds := flag.Int("seconds", 5, "length of each measurement")
+	only := flag.String("only", "", "measure only the server of this name")
+	changes := flag.Int("changes", 200, "changes in Consul that are timed")
+	flag.Parse()
+	if err := bench(*seconds, *only, *changes); err != nil {
+		fmt.Fprintf(os.Stderr, "bench: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+func bench(seconds int, only string, changes int) error {
+	g, err := newGround()
+	if err != nil {
+		return err
+	}
+	defer g.close()
+	fmt.Printf("| server, one core | q/s | p50 ms at 10k q/s | p99 ms | µs CPU per query | MiB |\n|---|---|---|---|---|---|\n")
+	for _, p := range g.peers() {
+		if only != "" && only != p.name {
+			continue
+		}
+		r, err := g.measure(p, time.Duration(seconds)*time.Second)
+		if err != nil {
+			return fmt.Errorf("%s: %w", p.name, err)
+		}
+		fmt.Println(r)
+	}
+	if only != "" && only != "svc-dns" {
+		return nil
+	}
+	return g.changes(changes)
+}

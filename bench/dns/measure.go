@@ -1,0 +1,168 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"svckit/lib/dnsd"
+)
+
+// result is one row of the table.
+type result struct {
+	name            string
+	perSecond       float64
+	median, worst   time.Duration // p50 and p99 at the rate below
+	cpu             time.Duration // for each query
+	memory          float64       // MiB
+	rate            int
+	lost, completed int
+}
+
+func (r result) String() string {
+	note := ""
+	if r.rate < fullRate {
+		note = fmt.Sprintf(" (at %d q/s)", r.rate)
+	}
+	if r.lost > 0 {
+		note += fmt.Sprintf(" (%d lost)", r.lost)
+	}
+	return fmt.Sprintf("| %s | %.0f | %.3f | %.3f%s | %.1f | %.0f |", r.name, r.perSecond, ms(r.median), ms(r.worst), note, float64(r.cpu.Nanoseconds())/1000, r.memory)
+}
+
+func ms(d time.Duration) float64 { return d.Seconds() * 1000 }
+
+const fullRate = 10000
+
+// measure starts a peer, floods it, then asks at a steady rate.
+func (g *ground) measure(p peer, length time.Duration) (result, error) {
+	r := result{name: p.name}
+	if p.argv != nil {
+		if err := g.run(p.command()); err != nil {
+			return r, err
+		}
+		last := g.agents[len(g.agents)-1]
+		defer func() {
+			_ = last.Process.Kill()
+			_ = last.Wait()
+			g.agents = g.agents[:len(g.agents)-1]
+		}()
+		p.pid = last.Process.Pid
+	}
+	if err := patiently(20*time.Second, func() error { return ping(p) }); err != nil {
+		return r, err
+	}
+	questions := g.file("questions", p.ask+" A\n")
+	if _, err := dnsperf(p, questions, time.Second); err != nil { // warms up
+		return r, err
+	}
+	before, err := cpuTime(p.pid)
+	if err != nil {
+		return r, err
+	}
+	out, err := dnsperf(p, questions, length, "-q", "200")
+	if err != nil {
+		return r, err
+	}
+	after, err := cpuTime(p.pid)
+	if err != nil {
+		return r, err
+	}
+	r.perSecond, r.completed = number(out, "Queries per second:"), int(number(out, "Queries completed:"))
+	if r.completed > 0 {
+		r.cpu = (after - before) / time.Duration(r.completed)
+	}
+	r.memory = memory(p.pid)
+	r.rate = min(fullRate, int(r.perSecond*0.6))
+	out, err = dnsperf(p, questions, length, "-Q", strconv.Itoa(r.rate), "-v")
+	if err != nil {
+		return r, err
+	}
+	r.lost = int(number(out, "Queries lost:"))
+	r.median, r.worst = percentiles(out)
+	return r, nil
+}
+
+func ping(p peer) error { return dnsd.Ping(context.Background(), p.address, p.ask) }
+
+func dnsperf(p peer, questions string, length time.Duration, more ...string) (string, error) {
+	host, port, _ := net.SplitHostPort(p.address)
+	args := append([]string{"-s", host, "-p", port, "-d", questions, "-c", "4", "-T", "1", "-e", "-l", strconv.Itoa(int(length.Seconds()))}, more...)
+	cmd := exec.Command("dnsperf", args...)
+	pin(cmd, "1")
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := cmd.Run(); err != nil {
+		return "", fmt.Errorf("dnsperf: %w: %s", err, errs.String())
+	}
+	return out.String(), nil
+}
+
+func number(text, label string) float64 {
+	for line := range strings.Lines(text) {
+		if _, rest, found := strings.Cut(line, label); found {
+			if f := strings.Fields(rest); len(f) > 0 {
+				n, _ := strconv.ParseFloat(f[0], 64)
+				return n
+			}
+		}
+	}
+	return 0
+}
+
+// percentiles reads the lines that dnsperf -v prints: "> NOERROR web.service.consul A 0.000123".
+func percentiles(text string) (median, worst time.Duration) {
+	var all []float64
+	in := bufio.NewScanner(strings.NewReader(text))
+	for in.Scan() {
+		f := strings.Fields(in.Text())
+		if len(f) == 5 && f[0] == ">" {
+			if n, err := strconv.ParseFloat(f[4], 64); err == nil {
+				all = append(all, n)
+			}
+		}
+	}
+	return quantile(all, 0.5), quantile(all, 0.99)
+}
+
+func quantile(all []float64, q float64) time.Duration {
+	if len(all) == 0 {
+		return 0
+	}
+	slices.Sort(all)
+	return time.Duration(all[min(int(q*float64(len(all))), len(all)-1)] * float64(time.Second))
+}
+
+// cpuTime is what a process has used so far: fields 14 and 15 of /proc/PID/stat, in hundredths of a second.
+func cpuTime(pid int) (time.Duration, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, err
+	}
+	f := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+	if len(f) < 13 {
+		return 0, fmt.Errorf("stat of process %d is short", pid)
+	}
+	user, err1 := strconv.Atoi(f[11])
+	system, err2 := strconv.Atoi(f[12])
+	if err1 != nil || err2 != nil {
+		return 0, fmt.Errorf("stat of process %d: %s %s", pid, f[11], f[12])
+	}
+	return time.Duration(user+system) * 10 * time.Millisecond, nil
+}
+
+func memory(pid int) float64 {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0
+	}
+	return number(string(text), "VmRSS:") / 1024
+}

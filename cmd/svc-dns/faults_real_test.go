@@ -1,0 +1,234 @@
+//go:build real
+
+package main
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/miekg/dns"
+
+	"svckit/lab"
+)
+
+// A node's agent is stopped, killed, and away for a while, under load. Consul
+// shows its instances as critical or gone then; they are well all the time. The
+// fault of 60 s is played in 12: past the gossip's verdict (2 s here), every
+// backoff (5 s) and every time-out of a read (5 s).
+func TestAnswersStayWholeWhileAnAgentRestarts(t *testing.T) {
+	one := newMember(t, "server1", 1)
+	one.joined(one)
+	client := newMember(t, "worker1", 0, one.serf)
+	client.joined(one)
+	ports, shut := listeners(t, "127.0.1.1", "127.0.1.2", "127.0.1.3")
+	for n, port := range ports {
+		address := fmt.Sprintf("127.0.1.%d", n+1)
+		register(t, client.url(), object{
+			"ID": fmt.Sprintf("web%d", n), "Name": "web", "Address": address, "Port": port,
+			"Check": object{"TCP": fmt.Sprintf("%s:%d", address, port), "Interval": "3s", "Timeout": "1s", "Status": "passing"},
+		})
+	}
+	const name = "web.service.consul"
+	beside, far := newServer(t, client.url()), newServer(t, one.url())
+	for _, s := range []*server{beside, far} {
+		within(t, 10*time.Second, "all instances are answered", func() error { return whole(s, name, 3) })
+	}
+	watch := func(what string, fault func()) {
+		a, b, consul := watchName(beside.at, name, 3), watchName(far.at, name, 3), watchName(one.dns, name, 3)
+		fault()
+		a.mustBeWhole(t, what+", asked beside the agent")
+		b.mustBeWhole(t, what+", asked on another node")
+		asked, fewer, _ := consul.end()
+		t.Logf("%s: Consul's own DNS: %d of %d answers failed or lacked instances", what, fewer, asked)
+	}
+	passing := func() {
+		within(t, 10*time.Second, "Consul has noticed", func() error {
+			var list []any
+			if err := get(one.url()+"/v1/health/service/web?passing", &list); err != nil || len(list) == 3 {
+				return fmt.Errorf("%d instances, error %w", len(list), err)
+			}
+			return nil
+		})
+		within(t, 30*time.Second, "Consul shows the instances as passing again", func() error {
+			var list []any
+			if err := get(one.url()+"/v1/health/service/web?passing", &list); err != nil || len(list) != 3 {
+				return fmt.Errorf("%d instances, error %w", len(list), err)
+			}
+			return nil
+		})
+	}
+
+	watch("agent stopped by TERM and started", func() { client.stop(); client.start(); passing() })
+	watch("agent killed and started", func() { client.kill(); client.start(); passing() })
+	watch("agent away for 12 s", func() { client.kill(); time.Sleep(12 * time.Second); client.start(); passing() })
+
+	shut(2) // an instance that is ill leaves all the same
+	for _, s := range []*server{beside, far} {
+		within(t, 8*time.Second, "an instance that fails leaves", func() error {
+			if got := s.addresses(name); len(got) != 2 || slices.Contains(got, "127.0.1.3") {
+				return fmt.Errorf("answered: %v", got)
+			}
+			return nil
+		})
+	}
+
+	t.Run("servers gone", func(t *testing.T) {
+		within(t, 5*time.Second, "snapshot", func() error {
+			if beside.metric("svc_dns_snapshot_timestamp_seconds") == 0 {
+				return fmt.Errorf("not written")
+			}
+			return nil
+		})
+		w := watchName(beside.at, name, 2)
+		one.kill()
+		time.Sleep(8 * time.Second)
+		w.mustBeWhole(t, "servers gone while the agent lives")
+		if n := beside.metric("svc_dns_stale_subjects"); n < 1 {
+			t.Errorf("%v stale subjects, want 1 at least", n)
+		}
+		beside.kill()
+		beside.start()
+		if err := whole(beside, name, 2); err != nil {
+			t.Errorf("after a restart without servers: %v", err)
+		}
+		client.kill()
+		if code := beside.terminate(); code != 0 {
+			t.Errorf("TERM ends it with %d", code)
+		}
+		beside.start()
+		if err := whole(beside, name, 2); err != nil {
+			t.Errorf("after a restart without an agent: %v", err)
+		}
+	})
+}
+
+func whole(s *server, name string, want int) error {
+	m, err := ask(s.at, "udp", name, dns.TypeA, 4096)
+	switch {
+	case err != nil:
+		return err
+	case m.Rcode != dns.RcodeSuccess || len(m.Answer) != want:
+		return fmt.Errorf("%s with %d records, want %d", dns.RcodeToString[m.Rcode], len(m.Answer), want)
+	}
+	return nil
+}
+
+func TestALostLeaderIsNotNoticed(t *testing.T) {
+	one := newMember(t, "server1", 3)
+	two, three := newMember(t, "server2", 3, one.serf), newMember(t, "server3", 3, one.serf)
+	all := []*member{one, two, three}
+	for _, m := range all {
+		m.joined(one)
+	}
+	client := newMember(t, "worker1", 0, one.serf, two.serf, three.serf)
+	client.joined(one)
+	register(t, client.url(), object{"ID": "a", "Name": "web", "Address": "10.0.0.1", "Port": 1})
+	s := newServer(t, client.url())
+	const name = "web.service.consul"
+	within(t, 10*time.Second, "answered", func() error { return whole(s, name, 1) })
+
+	var leader string
+	if err := get(client.url()+"/v1/status/leader", &leader); err != nil {
+		t.Fatal(err)
+	}
+	w := watchName(s.at, name, 1)
+	for n, m := range all {
+		var self struct{ Config struct{ NodeName string } }
+		if err := get(m.url()+"/v1/agent/self", &self); err != nil {
+			t.Fatal(err)
+		}
+		var lead struct{ Stats map[string]map[string]string }
+		if err := get(m.url()+"/v1/agent/self", &lead); err != nil {
+			t.Fatal(err)
+		}
+		if lead.Stats["raft"]["state"] == "Leader" {
+			t.Logf("leader %s (%s) is killed", all[n].node, leader)
+			m.kill()
+			break
+		}
+	}
+	within(t, 20*time.Second, "another leader takes a registration", func() error {
+		var now string
+		if err := get(client.url()+"/v1/status/leader", &now); err != nil || now == leader || now == "" {
+			return fmt.Errorf("leader %s, error %w", now, err)
+		}
+		return nil
+	})
+	w.mustBeWhole(t, "leader lost")
+	register(t, client.url(), object{"ID": "b", "Name": "web", "Address": "10.0.0.2", "Port": 1})
+	within(t, 15*time.Second, "a change after that is answered", func() error { return whole(s, name, 2) })
+}
+
+func TestAnAgentThatBeginsAnewIsFollowed(t *testing.T) {
+	agent := lab.Consul(t)
+	for range 30 { // the index of the first life is far beyond that of the second
+		put(t, agent.URL(), "/v1/kv/x", object{})
+	}
+	register(t, agent.URL(), object{"ID": "a", "Name": "web", "Address": "10.0.0.1", "Port": 1})
+	s := newServer(t, agent.URL())
+	const name = "web.service.consul"
+	within(t, 5*time.Second, "answered", func() error { return whole(s, name, 1) })
+	w := watchName(s.at, name, 1)
+	agent.Kill()
+	time.Sleep(time.Second)
+	w.mustBeWhole(t, "while it is away")
+
+	agent.Start(t)
+	register(t, agent.URL(), object{"ID": "b", "Name": "web", "Address": "10.0.0.9", "Port": 1})
+	within(t, 10*time.Second, "the new state is answered", func() error {
+		if got := s.addresses(name); !slices.Equal(got, []string{"10.0.0.9"}) {
+			return fmt.Errorf("answered: %v", got)
+		}
+		return nil
+	})
+}
+
+func TestCutBlockingQueriesCostNothing(t *testing.T) {
+	agent := lab.Consul(t)
+	proxy := newCutter(t, agent.HTTP)
+	register(t, agent.URL(), object{"ID": "a", "Name": "web", "Address": "10.0.0.1", "Port": 1})
+	s := newServer(t, "http://"+proxy.l.Addr().String())
+	const name = "web.service.consul"
+	within(t, 5*time.Second, "answered", func() error { return whole(s, name, 1) })
+	w := watchName(s.at, name, 1)
+	for range 20 {
+		proxy.cut()
+		time.Sleep(100 * time.Millisecond)
+	}
+	w.mustBeWhole(t, "connections cut ten times a second")
+	register(t, agent.URL(), object{"ID": "b", "Name": "web", "Address": "10.0.0.2", "Port": 1})
+	within(t, 6*time.Second, "a change after that is answered", func() error { return whole(s, name, 2) })
+}
+
+func TestInstancesLeaveWithinASecondOfConsulKnowing(t *testing.T) {
+	agent := lab.Consul(t)
+	for n := range 3 {
+		register(t, agent.URL(), object{"ID": fmt.Sprintf("web%d", n), "Name": "web", "Address": fmt.Sprintf("10.0.0.%d", n+1), "Port": 80, "Check": object{"CheckID": fmt.Sprintf("c%d", n), "TTL": "1h", "Status": "passing"}})
+	}
+	s := newServer(t, agent.URL())
+	const name = "web.service.consul"
+	within(t, 5*time.Second, "answered", func() error { return whole(s, name, 3) })
+	for _, row := range []struct {
+		what, path string
+		want       int
+	}{
+		{"critical", "/v1/agent/check/fail/c0", 2},
+		{"in maintenance", "/v1/agent/service/maintenance/web1?enable=true", 1},
+		{"out of maintenance", "/v1/agent/service/maintenance/web1?enable=false", 2},
+		{"deregistered", "/v1/agent/service/deregister/web1", 1},
+		{"passing", "/v1/agent/check/pass/c0", 2},
+	} {
+		put(t, agent.URL(), row.path, nil)
+		within(t, time.Second, row.what, func() error { return whole(s, name, row.want) })
+	}
+	out, code := s.call("lookup", "--json", name)
+	if code != 0 {
+		t.Fatalf("lookup ends with %d", code)
+	}
+	if diff := cmp.Diff("svc-dns", explainedFrom(t, out)); diff != "" {
+		t.Error(diff)
+	}
+}
