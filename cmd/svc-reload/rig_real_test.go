@@ -266,8 +266,9 @@ def application(environ, start_response):
     path = environ["PATH_INFO"]
     if path.startswith("/slow"):
         time.sleep(5)
-    start_response("200 OK", [("Content-Type", "text/plain")])
-    return [(GENERATION + "\n").encode()]
+    content = (GENERATION + "\n").encode()
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(content)))])
+    return [content]
 `, generation)}
 }
 
