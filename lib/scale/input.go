@@ -33,16 +33,17 @@ type Signal struct {
 }
 
 // Load is the requests of a service, summed over its nodes. A window is the
-// last 10 or 60 seconds. A rate counts arrivals: requests that wait are in it.
+// last 1, 10 or 60 seconds. A rate counts arrivals: requests that wait are in it.
 type Load struct {
-	Rate10  float64 `json:"rate10"`  // arrivals per second
-	Rate60  float64 `json:"rate60"`  //
-	Done10  float64 `json:"done10"`  // completions per second
-	Done60  float64 `json:"done60"`  //
-	Busy    float64 `json:"busy"`    // workers busy now
-	Busy10  float64 `json:"busy10"`  // mean of the window
-	Busy60  float64 `json:"busy60"`  //
-	Waiting float64 `json:"waiting"` // requests that no worker has yet
+	Rate1   float64 `json:"rate1,omitempty"` // arrivals of the last second; 0: not known
+	Rate10  float64 `json:"rate10"`          // arrivals per second
+	Rate60  float64 `json:"rate60"`          //
+	Done10  float64 `json:"done10"`          // completions per second
+	Done60  float64 `json:"done60"`          //
+	Busy    float64 `json:"busy"`            // workers busy now
+	Busy10  float64 `json:"busy10"`          // mean of the window
+	Busy60  float64 `json:"busy60"`          //
+	Waiting float64 `json:"waiting"`         // requests that no worker has yet
 	// Service is the mean response time that the application reports, in
 	// seconds; it is used where busy workers are not known (rps_ratio).
 	Service float64 `json:"service,omitempty"`

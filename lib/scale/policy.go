@@ -65,6 +65,21 @@ type Policy struct {
 	Hand      *Hand         `json:"hand,omitempty"`
 }
 
+// FromSpec is the policy of a service's scale section. startUp is how long a
+// worker of this service takes from the order until it serves.
+func FromSpec(s spec.Scale, startUp time.Duration) Policy {
+	p := Policy{
+		Strategy: Strategy(s.Strategy), Target: s.Target, Wait: s.Wait,
+		Min: s.Min, Max: s.Max, Zero: s.Min == 0, ZeroAfter: s.Down.After, StartUp: startUp, Down: s.Down,
+		OnBlind: BlindForecast, Seasonal: true, Survive: s.Survive, MinNodes: s.MinNodes,
+		VIP: s.Priority == "vip", Pool: s.Pool, Tick: DefaultTick,
+	}
+	return p
+}
+
+// DefaultTick is how often services are decided.
+const DefaultTick = 5 * time.Second
+
 // Schedule is a floor, and if wanted a ceiling, at certain times of the week.
 // Where two overlap the larger floor and the smaller ceiling count, and a floor
 // wins over a ceiling.

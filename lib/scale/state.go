@@ -10,10 +10,12 @@ type State struct {
 
 	// Wishes holds the largest wish of each of the last minutes: [0] is the
 	// minute of At, [k] the k-th before it.
-	Wishes [61]int `json:"wishes"`
+	Wishes [62]int `json:"wishes"`
 	// Demands holds the mean demand in Erlangs of the same minutes; 0: not seen.
 	Demands [16]float64 `json:"demands"`
 	Samples int         `json:"samples"` // in Demands[0]
+	// Quarters holds the lowest minute of each of the last quarters of an hour, in Erlangs; 0: not seen.
+	Quarters [16]float64 `json:"quarters"`
 
 	Hold     float64 `json:"hold,omitempty"`      // seconds that a lower wish must last, where it is above Policy.Down.After
 	HoldSeen int64   `json:"hold_seen,omitempty"` // when the pattern behind Hold was last seen
@@ -46,11 +48,11 @@ type SignalState struct {
 	Name   string  `json:"name"`
 	Fresh  int64   `json:"fresh"`            // when it was last fresh
 	Demand float64 `json:"demand"`           // Erlangs then
-	Slope  float64 `json:"slope"`            // Erlangs per second, over some minutes
 	Doubt  float64 `json:"doubt,omitempty"`  // demand of an absurd sample that waits for a second one
-	S      float64 `json:"s,omitempty"`      // service time in seconds, smoothed over enough requests
+	S      float64 `json:"s,omitempty"`      // service time in seconds, over enough requests
 	Weight float64 `json:"weight,omitempty"` // requests behind S
-	Error2 float64 `json:"error2,omitempty"` // mean squared relative error of the forecasts over the start-up time
+	Rough  float64 `json:"rough,omitempty"`  // mean squared relative difference of 10 s and 60 s, beyond chance
+	Stuck  int64   `json:"stuck,omitempty"`  // queue: since when consumers take nothing
 }
 
 // Guard is the collapse guard's memory.

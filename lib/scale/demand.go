@@ -1,0 +1,159 @@
+package scale
+
+import (
+	"math"
+)
+
+// view is one signal as a decision sees it.
+type view struct {
+	name  string
+	fresh bool
+	why   Why
+	a     float64 // Erlangs that will be there when a new worker serves
+	live  float64 // Erlangs now, as seen over a minute
+	size  int     // workers for a
+	drain int     // workers on top, for what already waits
+	busy  int     // workers that must not be taken away
+	limit int     // queue: no more than this many; 0: no limit
+	rate  float64 // completions per second over 10 s
+	full  bool    // all workers are busy and work waits
+	s     float64 // service time in seconds
+	state SignalState
+}
+
+// The numbers behind the sizing. Times are seconds.
+const (
+	doubtFactor  = 20.0   // a sample this many times the last demand needs a second one
+	doubtLeast   = 5.0    // Erlangs below which nothing is absurd
+	memory       = 2000.0 // requests that the service time is averaged over
+	fewRequests  = 20.0   // below them a window says too little about the service time
+	drainTime    = 10.0   // in which waiting requests are worked off
+	patience     = 10.0   // seconds after which a waiting request is gone anyway
+	roughMemory  = 600.0  // seconds over which roughness is averaged
+	growthAtMost = 2.0    // a trend is continued to at most this many times the demand
+)
+
+// good reports whether every number is finite and none is negative.
+func good(numbers ...float64) bool {
+	for _, n := range numbers {
+		if !(n >= 0) || math.IsInf(n, 0) {
+			return false
+		}
+	}
+	return true
+}
+
+// readLoad turns requests into a size.
+//
+// Demand is arrivals × service time. Arrivals do not saturate when workers do,
+// and the service time is the busy time of the workers per completion (Little's
+// law on the workers alone), which holds at any load. So a service that is
+// overloaded tenfold is seen to be that at the first sample.
+func readLoad(p Policy, st SignalState, in Input, l Load) view {
+	v := view{state: st}
+	v.s = serviceTime(p, &v.state, l, tickOf(p))
+	lambda, why := l.Rate60, WhySteady
+	if l.Rate10 > l.Rate60+3*math.Sqrt(l.Rate60/10) {
+		lambda, why = l.Rate10, WhySurge
+	}
+	if l.Rate1 > l.Rate10+5*math.Sqrt(l.Rate10)+3 && l.Rate1 > lambda {
+		lambda, why = l.Rate1, WhySurge
+	}
+	roughness(&v.state, l, tickOf(p))
+	v.live = max(l.Rate60*v.s, min(l.Busy60, l.Rate60*v.s*1.5))
+	ahead := lambda
+	if why == WhySurge {
+		slope := max((l.Rate10-l.Rate60)/25, (l.Rate1-l.Rate10)/4.5*0.5)
+		ahead = min(lambda+slope*p.StartUp.Seconds(), lambda*growthAtMost)
+		if ahead > lambda*1.1 {
+			why = WhyGrowth
+		}
+	}
+	v.a = ahead * v.s
+	v.why = why
+	v.size = staff(p, v.a*(1+margin(v.state, p)), v.s, l.CV2)
+	// What waits, and what will have come to wait until new workers serve.
+	if l.Waiting > 0 && v.s > 0 {
+		missing := max(0, lambda-float64(in.Ready)/v.s)
+		queue := min(l.Waiting+missing*(p.StartUp.Seconds()+1), lambda*patience)
+		if work := queue * v.s / drainTime; work > 1 {
+			v.drain = ceil(work)
+		}
+	}
+	v.busy = ceil(l.Busy)
+	v.rate = l.Done10
+	v.full = in.Ready > 0 && l.Waiting > 0 && l.Busy >= 0.95*float64(in.Ready)
+	if v.size < v.busy && l.Waiting > 0 {
+		v.size, v.why = v.busy, WhyBusy
+	}
+	return v
+}
+
+// serviceTime is the mean service time in seconds, over as many requests as it
+// takes to know it, or over the last seconds where it has clearly changed.
+func serviceTime(p Policy, st *SignalState, l Load, tick float64) float64 {
+	if p.Strategy == RPSRatio || l.Busy60 == 0 && l.Busy10 == 0 {
+		if l.Service > 0 {
+			st.S = l.Service
+		}
+		return st.S
+	}
+	window, n, s := 10.0, l.Done10*10, 0.0
+	if n < fewRequests {
+		window, n = 60, l.Done60*60
+		if n > 0 {
+			s = l.Busy60 / l.Done60
+		}
+	} else {
+		s = l.Busy10 / l.Done10
+	}
+	switch {
+	case n <= 0 && st.S > 0:
+		return st.S // nothing was completed: what is known stays
+	case n <= 0:
+		return max(l.Service, window) // nothing ever was: it takes longer than we have looked
+	}
+	cv := math.Sqrt(l.CV2)
+	if cv == 0 {
+		cv = 1
+	}
+	if st.S == 0 || n >= fewRequests && math.Abs(s-st.S) > 4*cv*st.S/math.Sqrt(n)+0.05*st.S {
+		st.S, st.Weight = s, n
+		return s
+	}
+	fresh := n * min(1, tick/window)
+	st.Weight = min(st.Weight, memory)
+	st.S = (st.S*st.Weight + s*fresh) / (st.Weight + fresh)
+	st.Weight += fresh
+	return st.S
+}
+
+// roughness measures how far ten seconds differ from their minute beyond chance.
+func roughness(st *SignalState, l Load, tick float64) {
+	if l.Rate60*60 < fewRequests {
+		return
+	}
+	d := (l.Rate10 - l.Rate60) / l.Rate60
+	square := min(max(0, d*d-1/(l.Rate60*10)), 0.04) // a surge is no roughness
+	keep := math.Exp(-tick / roughMemory)
+	st.Rough = st.Rough*keep + square*(1-keep)
+}
+
+// margin is what a demand may differ from its minute while a worker starts.
+func margin(st SignalState, _ Policy) float64 { return math.Sqrt(max(0, st.Rough)) }
+
+// staff is the size for a Erlangs.
+func staff(p Policy, a, s, cv2 float64) int {
+	if !(a > 0) {
+		return 0
+	}
+	if p.Target > 0 {
+		return StaffRatio(a, p.Target)
+	}
+	if cv2 == 0 {
+		cv2 = 1
+	}
+	return StaffWait(a, p.Wait, p.WaitOver.Seconds(), s, cv2)
+}
+
+func tickOf(p Policy) float64 { return max(1, p.Tick.Seconds()) }

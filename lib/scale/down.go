@@ -1,0 +1,167 @@
+package scale
+
+import "math"
+
+// The numbers behind getting smaller. Times are seconds.
+const (
+	upBand    = 0.025  // a raise smaller than this share is not worth it
+	downBand  = 0.05   // nor a lowering than this
+	holdMost  = 3600.0 // longest hold that flapping leads to
+	holdOver  = 1.5    // times the dip that came back
+	holdKeeps = 4      // holds without another dip, after which it is halved
+	dipBelow  = 0.90   // a wish below this share of the size is a dip, and over it the demand is back
+	takeover  = 60     // after nothing was known, sizes only grow for this long
+)
+
+// held returns the largest steady wish of the hold time, this one included, and
+// remembers this one.
+func (w *work) held() int {
+	s := &w.s
+	s.Wishes[0] = max(s.Wishes[0], w.steady)
+	w.dip()
+	hold := max(w.p.Down.After.Seconds(), s.Hold)
+	minutes := min(int(math.Ceil(hold/60)), len(s.Wishes)-1)
+	held := 0
+	for _, m := range s.Wishes[:minutes+1] {
+		held = max(held, m)
+	}
+	for k := minutes; k >= 0; k-- {
+		if s.Wishes[k] == held {
+			w.d.HoldUntil = (w.in.At/60-int64(k)+1)*60 + int64(hold)
+			break
+		}
+	}
+	return held
+}
+
+// dip learns how long demand is away before it comes back. A service whose
+// demand flaps gets a hold that is longer than its dips, so that it is lowered
+// no more between them. A dip counts by the wish, lowered or not: while the
+// pattern goes on, it is seen.
+func (w *work) dip() {
+	s := &w.s
+	size := w.d.Size
+	if s.Dip.Since > 0 {
+		gap := float64(w.in.At - s.Dip.Since)
+		switch back := float64(w.steady) >= dipBelow*float64(s.Dip.Peak); {
+		case back && gap*holdOver > w.p.Down.After.Seconds():
+			s.Hold = min(max(s.Hold, gap*holdOver), holdMost)
+			s.HoldSeen, s.Dip = w.in.At, Dip{}
+		case back || gap > holdMost:
+			s.Dip = Dip{}
+		}
+	}
+	if s.Dip.Since == 0 && w.fresh && float64(w.steady) < dipBelow*float64(size) {
+		s.Dip = Dip{Peak: size, Since: w.in.At}
+	}
+	if s.Hold > 0 && float64(w.in.At-s.HoldSeen) > holdKeeps*s.Hold {
+		s.Hold, s.HoldSeen = s.Hold/2, w.in.At
+		if s.Hold <= w.p.Down.After.Seconds() {
+			s.Hold = 0
+		}
+	}
+}
+
+// down goes towards the wish as far as holds, signals and rates allow.
+func (w *work) down(wish, held int) {
+	size := w.d.Size
+	w.d.Reason = Lower
+	target := wish
+	refuse := func(code LimitCode, why Reason) {
+		w.d.Limits = append(w.d.Limits, Limit{Code: code, From: wish, To: size})
+		w.d.Reason = why
+		target = size
+	}
+	switch {
+	case !w.fresh:
+		refuse(LimitBlind, Blind)
+	case w.s.Guard.Since > 0:
+		refuse(LimitGuard, Guarded)
+	case w.in.Settling != "":
+		refuse(LimitSettle, Settling)
+	case w.in.Starting > 0 && w.s.Short.Since == 0:
+		refuse(LimitSettle, Settling)
+	case w.in.At-w.s.First < takeover:
+		refuse(LimitHold, Hold)
+	case wish == 0:
+		w.zero(refuse)
+	default:
+		target = w.lower(wish, held)
+	}
+	if target >= size && w.d.Reason == Lower {
+		w.d.Reason = Hold
+	}
+	w.d.Size = min(size, target)
+	if w.d.Size < size {
+		w.s.Effect = Effect{}
+	}
+}
+
+// lower is the size after hold, rate and dead band.
+func (w *work) lower(wish, held int) int {
+	size, target := w.d.Size, wish
+	limit := func(code LimitCode, to int) {
+		if to > target {
+			w.d.Limits = append(w.d.Limits, Limit{Code: code, From: target, To: to})
+			target = to
+		}
+	}
+	limit(LimitHold, min(held, size))
+	if target < size {
+		w.d.HoldUntil = 0
+	}
+	limit(LimitBusy, min(w.busyFloor(), size))
+	minute := w.in.At / 60
+	if w.s.Lowered.Minute != minute || w.s.Lowered.From < size {
+		w.s.Lowered = Lowered{Minute: minute, From: size}
+	}
+	if step := w.p.Down.Step; step > 0 && step < 1 {
+		from := w.s.Lowered.From
+		limit(LimitRate, min(from-max(1, int(float64(from)*step)), size))
+	}
+	if size-target < max(1, ceil(float64(size)*downBand)) && target > w.low {
+		limit(LimitBand, size)
+		if w.d.Reason == Lower && target == size && held < size {
+			w.d.Reason = Stay
+		}
+	}
+	return target
+}
+
+// busyFloor is how many workers are busy in a way that must not be cut off: a
+// queue's consumer holds a message. A web worker that is taken away finishes first.
+func (w *work) busyFloor() int {
+	if w.p.Strategy == Queue {
+		return w.busy
+	}
+	return 0
+}
+
+// zero takes the last workers away once nothing came for long enough.
+func (w *work) zero(refuse func(LimitCode, Reason)) {
+	idle := w.s.Idle
+	if w.live > 0 || w.busy > 0 {
+		idle = 0
+	} else if idle == 0 {
+		idle = w.in.At
+	}
+	w.s.Idle = idle
+	if idle == 0 || float64(w.in.At-idle) < max(w.p.ZeroAfter.Seconds(), 1) {
+		refuse(LimitZero, Hold)
+		if idle > 0 {
+			w.d.HoldUntil = idle + int64(w.p.ZeroAfter.Seconds())
+		}
+		return
+	}
+	w.d.Reason = ToZero
+}
+
+// freeze has the last word.
+func (w *work) freeze() {
+	from := clamp(w.d.From, w.low, w.high)
+	switch mode := w.in.Freeze.mode(w.in.At); {
+	case mode == NoDown && w.d.Size < from, mode == NoChange && w.d.Size != from:
+		w.to(LimitFreeze, from)
+		w.d.Reason = Frozen
+	}
+}

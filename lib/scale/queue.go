@@ -1,0 +1,75 @@
+package scale
+
+import "math"
+
+// The numbers behind queues.
+const (
+	queueBusy    = 0.94 // share of its time that a consumer is planned to work
+	queueSlack   = 5.0  // seconds' worth of messages that may lie there always
+	stuckShare   = 0.10 // consumers that take less than this share of what they could are stuck
+	queueDrain   = 90.0 // seconds, where the policy has none
+	effectAtMost = 3    // raises in a row without effect, after which no more consumers are added
+)
+
+// readBacklog turns a queue into a number of consumers:
+//
+//	c = λ·S/0.94 + max(0, backlog − 5 s of λ + growth until a consumer starts) · S / drain
+//
+// Messages that a consumer works on are no backlog: they hold that consumer,
+// which therefore may not be taken away.
+func readBacklog(p Policy, st SignalState, in Input, b Backlog) view {
+	v := view{state: st, why: WhyBacklog}
+	v.s = messageTime(&v.state, in, b)
+	lambda := b.In60
+	if b.In10 > b.In60+3*math.Sqrt(b.In60/10) {
+		lambda = b.In10
+	}
+	drain := p.Drain.Seconds()
+	if drain <= 0 {
+		drain = queueDrain
+	}
+	capacity := 0.0
+	if v.s > 0 {
+		capacity = float64(in.Ready) / v.s
+	}
+	v.live = b.In60 * v.s
+	v.a = lambda * v.s
+	v.size = ceil(v.a / queueBusy)
+	growth := max(0, lambda-capacity) * p.StartUp.Seconds()
+	if rest := b.Ready - queueSlack*lambda + growth; rest > 0 && b.Ready > 0 {
+		v.drain = int(min(rest*v.s/drain, MaxSize)) // rounded down: a part of a consumer only makes it a little later
+	}
+	if b.Ready+b.Unacked+b.In60 > 0 && v.size+v.drain == 0 {
+		v.size = 1
+	}
+	v.busy = ceil(b.Unacked)
+	v.rate = b.Out10
+	v.full = b.Ready > queueSlack*lambda && in.Ready > 0
+	taking := b.Out10 >= stuckShare*capacity
+	switch {
+	case b.Ready <= 0 || taking || in.Ready == 0 || v.s == 0:
+		v.state.Stuck = 0
+	case v.state.Stuck == 0:
+		v.state.Stuck = in.At
+	}
+	// A consumer may be about to take its first message, or a message may be long.
+	if s := v.state.Stuck; s > 0 && float64(in.At-s) >= max(2*tickOf(p), 3*v.s) {
+		v.why, v.limit = WhyStuck, max(in.Size, 1)
+	}
+	return v
+}
+
+// messageTime is the mean time of one message: as told, or as the consumers show it.
+func messageTime(st *SignalState, in Input, b Backlog) float64 {
+	switch {
+	case b.Service > 0:
+		st.S = b.Service
+	case b.Out60*60 >= fewRequests && b.Unacked > 0:
+		if s := min(b.Unacked, float64(in.Ready)) / b.Out60; st.S == 0 {
+			st.S = s
+		} else {
+			st.S += 0.1 * (s - st.S)
+		}
+	}
+	return st.S
+}

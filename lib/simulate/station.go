@@ -1,0 +1,198 @@
+package simulate
+
+// station is one queue with its workers.
+type station struct {
+	cap   int // workers that may begin a request
+	busy  int
+	dice  *Dice
+	begin bool // false: consumers are stuck
+
+	ends []uint32 // requests that end in a millisecond, as a ring
+	mask int64
+
+	queue      []waiting // ring
+	head, tail int
+	timeout    int64 // milliseconds; 0: they wait for ever
+
+	far []farEnd // ends further away than the ring reaches
+}
+
+type waiting struct {
+	at   int64 // millisecond of arrival
+	time uint32
+}
+
+type farEnd struct{ at int64 }
+
+// tally is what one second did.
+type tally struct {
+	arrived, done, started int
+	busy                   int64 // worker-milliseconds
+	over, late             int   // started or gone after more than 250 ms and 500 ms
+	gone                   int   // timed out
+	killed                 int   // cut off in the middle
+}
+
+const ringSize = 1 << 15 // 32 s; few requests last longer
+
+func newStation(dice *Dice, timeout int64) *station {
+	return &station{dice: dice, ends: make([]uint32, ringSize), mask: ringSize - 1, queue: make([]waiting, 1<<10), timeout: timeout, begin: true}
+}
+
+func (st *station) waiting() int { return st.tail - st.head }
+
+func (st *station) push(at int64, time uint32) {
+	if st.tail-st.head == len(st.queue) {
+		bigger := make([]waiting, 2*len(st.queue))
+		for i := st.head; i < st.tail; i++ {
+			bigger[i-st.head] = st.queue[i&(len(st.queue)-1)]
+		}
+		st.tail -= st.head
+		st.head = 0
+		st.queue = bigger
+	}
+	st.queue[st.tail&(len(st.queue)-1)] = waiting{at, time}
+	st.tail++
+}
+
+// start gives a request to a worker.
+func (st *station) start(now int64, time uint32) {
+	st.busy++
+	if int64(time) < ringSize {
+		st.ends[(now+int64(time))&st.mask]++
+		return
+	}
+	st.far = append(st.far, farEnd{now + int64(time)})
+}
+
+// second plays one second. at and time are its arrivals.
+func (st *station) second(now int64, at []uint16, time []uint32, out *tally) {
+	if len(st.far) > 0 {
+		st.nearer(now)
+	}
+	if st.timeout > 0 {
+		st.expire(now, out)
+	}
+	next, busy, ends, begin := 0, int64(0), st.ends, st.begin
+	for ms := now; ms < now+1000; ms++ {
+		if slot := &ends[ms&(ringSize-1)]; *slot > 0 {
+			if begin {
+				st.busy -= int(*slot)
+				out.done += int(*slot)
+			} else { // a stuck consumer ends when it gets free again
+				st.far = append(st.far, repeat(ms+1000, int(*slot))...)
+			}
+			*slot = 0
+			for begin && st.head < st.tail && st.busy < st.cap {
+				w := st.queue[st.head&(len(st.queue)-1)]
+				st.head++
+				st.take(ms, w, out)
+			}
+		}
+		for next < len(at) && int64(at[next]) == ms-now {
+			if begin && st.busy < st.cap && st.head == st.tail {
+				st.start(ms, time[next])
+				out.started++
+			} else {
+				st.push(ms, time[next])
+			}
+			next++
+		}
+		busy += int64(st.busy)
+	}
+	out.arrived += len(at)
+	out.busy += busy
+}
+
+// take starts what has waited.
+func (st *station) take(ms int64, w waiting, out *tally) {
+	waited := ms - w.at
+	if st.timeout > 0 && waited > st.timeout {
+		out.gone++
+		out.over++
+		out.late++
+		return
+	}
+	st.start(ms, w.time)
+	out.started++
+	if waited > 250 {
+		out.over++
+		if waited > 500 {
+			out.late++
+		}
+	}
+}
+
+// expire drops what has waited for too long, and starts what workers that became ready can take.
+func (st *station) expire(now int64, out *tally) {
+	for st.head < st.tail {
+		w := st.queue[st.head&(len(st.queue)-1)]
+		if now-w.at <= st.timeout {
+			break
+		}
+		st.head++
+		out.gone++
+		out.over++
+		out.late++
+	}
+}
+
+// fill starts what waits, after workers became ready.
+func (st *station) fill(now int64, out *tally) {
+	for st.begin && st.head < st.tail && st.busy < st.cap {
+		w := st.queue[st.head&(len(st.queue)-1)]
+		st.head++
+		st.take(now, w, out)
+	}
+}
+
+// nearer moves ends that the ring now reaches into it.
+func (st *station) nearer(now int64) {
+	keep := st.far[:0]
+	for _, f := range st.far {
+		if f.at-now < ringSize-1000 {
+			st.ends[max(f.at, now)&st.mask]++
+		} else {
+			keep = append(keep, f)
+		}
+	}
+	st.far = keep
+}
+
+func repeat(at int64, n int) []farEnd {
+	out := make([]farEnd, n)
+	for i := range out {
+		out[i].at = at
+	}
+	return out
+}
+
+// lose cuts n busy workers off, each as likely as another.
+func (st *station) lose(n int, out *tally) {
+	n = min(n, st.busy)
+	left := st.busy
+	cut := func() bool {
+		hit := n > 0 && st.dice.Below(left) < n
+		left--
+		if hit {
+			n--
+			st.busy--
+			out.killed++
+		}
+		return hit
+	}
+	for i := range st.ends {
+		for k := st.ends[i]; k > 0; k-- {
+			if cut() {
+				st.ends[i]--
+			}
+		}
+	}
+	keep := st.far[:0]
+	for _, f := range st.far {
+		if !cut() {
+			keep = append(keep, f)
+		}
+	}
+	st.far = keep
+}
