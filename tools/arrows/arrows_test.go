@@ -24,6 +24,7 @@ func rules() Rules {
 			{Package: "cpuset", Imports: facts, Pure: true},
 			{Package: "dockerfile", Imports: facts, Pure: true},
 			{Package: "rollout", Imports: append(slices.Clone(facts), "cpuset"), Pure: true},
+			{Package: "place", Pure: true},
 			{Package: "scale", Imports: facts, Pure: true},
 			{Package: "simulate", Imports: append(slices.Clone(facts), "scale"), Pure: true},
 			// Do.
