@@ -105,7 +105,7 @@ func (x *shaper) move(from, to int) {
 // else where there are too many, else on the most used host of those with the mean or more.
 func (x *shaper) lowest() int {
 	nodes := x.nodes()
-	spare := nodes > x.need.nodes && x.s.wantAt(nodes-1, x.b.pools[x.s.pool].zones) < x.sum || x.need.total == 0
+	spare := nodes > x.need.nodes && x.s.granted(x.s.wantAt(nodes-1, x.b.pools[x.s.pool].zones)) < x.sum || x.need.total == 0
 	best, bestKey := -1, [5]float64{}
 	for k, w := range x.b.work {
 		if w.n == 0 || w.n == 1 && !spare {

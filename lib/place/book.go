@@ -54,6 +54,7 @@ type pool struct {
 	ladder  ladder  // those that may get more, least used first
 	zones   int     // zones with such hosts
 	inZone  []bool  // which
+	perZone int     // hosts of the smallest of them
 	vip     bool
 	cap     cost // of the hosts that may get more
 	largest cost // host of any kind
@@ -307,6 +308,7 @@ func (b *book) raiseLadder(p int32) {
 	q.cap, q.zones, q.loaned, q.alive, q.full = cost{}, 0, 0, 0, cost{}
 	q.ladder.reset()
 	q.inZone = make([]bool, len(b.zones))
+	in := make([]int, len(b.zones))
 	for _, i := range q.hosts {
 		h := &b.hosts[i]
 		h.rung = -1
@@ -315,6 +317,7 @@ func (b *book) raiseLadder(p int32) {
 		if !h.grows() {
 			continue
 		}
+		in[h.zone]++
 		if !q.inZone[h.zone] {
 			q.inZone[h.zone] = true
 			q.zones++
@@ -324,6 +327,12 @@ func (b *book) raiseLadder(p int32) {
 		}
 		q.cap = q.cap.plus(h.capacity(), 1)
 		q.ladder.push(b.hosts, i)
+	}
+	q.perZone = 0
+	for _, n := range in {
+		if n > 0 && (q.perZone == 0 || n < q.perZone) {
+			q.perZone = n
+		}
 	}
 }
 

@@ -137,14 +137,6 @@ func (b *book) wantOf(s *service) int {
 	return w.total
 }
 
-// due is what s gets before others have more than their floors.
-func (b *book) due(s *service, vipAll bool) int {
-	if s.VIP && vipAll {
-		return b.wantOf(s)
-	}
-	return min(s.floor, b.wantOf(s))
-}
-
 // give takes workers above their floors from the givers (vip services too, when
 // floors are at stake), more and more, until enough is there, and then gives back what is left.
 func (b *book) give(p int32, vip bool, enough func() bool) {
@@ -156,14 +148,9 @@ func (b *book) give(p int32, vip bool, enough func() bool) {
 				b.limit(s, s.floor+int(part*float64(above)))
 			}
 		}
-		for _, i := range b.order {
-			s := &b.services[i]
-			if s.pool != p || s.Hold {
-				continue
-			}
-			if due := b.due(s, !vip); b.settled(s) < due {
-				b.limit(s, due)
-			}
+		b.fill(p, func(_ int32, s *service) int { return s.floor })
+		if !vip {
+			b.fill(p, func(_ int32, s *service) int { return int(truth(s.VIP)) * plenty })
 		}
 		if enough() {
 			break
@@ -179,27 +166,33 @@ func (b *book) limit(s *service, n int) {
 	s.grant = -1
 }
 
-// refill lets the services of a pool have what room there is: floors first,
-// then what they had, then what they want, each time vip services before the others.
+// refill lets the services of a pool have what room there is: floors first, then
+// vip services and then the others, each what it had before what it wants.
 func (b *book) refill(p int32, had map[int32]int) {
-	for _, upTo := range []func(i int32, s *service) int{
-		func(_ int32, s *service) int { return s.floor },
-		func(i int32, _ *service) int { return had[i] },
-		func(_ int32, s *service) int { return max(s.Size, s.floor) * 1000 },
-	} {
-		for _, i := range b.order {
-			s := &b.services[i]
-			if s.pool != p || s.Hold {
-				continue
-			}
-			if n := min(upTo(i, s), b.wantOf(s)); n > b.settled(s) {
-				b.limit(s, n)
-			}
-		}
-	}
+	b.fill(p, func(_ int32, s *service) int { return s.floor })
+	b.fill(p, func(i int32, s *service) int { return had[i] * int(truth(s.VIP)) })
+	b.fill(p, func(_ int32, s *service) int { return int(truth(s.VIP)) * plenty })
+	b.fill(p, func(i int32, _ *service) int { return had[i] })
+	b.fill(p, func(int32, *service) int { return plenty })
 	for _, i := range b.order {
 		if s := &b.services[i]; s.pool == p && !s.Hold && b.settled(s) < min(had[i], b.wantOf(s)) {
 			s.marks |= markCut
+		}
+	}
+}
+
+// plenty is more than any service wants.
+const plenty = 1 << 30
+
+// fill raises the services of a pool, vip ones first, as far as upTo says, they want, and there is room.
+func (b *book) fill(p int32, upTo func(i int32, s *service) int) {
+	for _, i := range b.order {
+		s := &b.services[i]
+		if s.pool != p || s.Hold {
+			continue
+		}
+		if n := min(upTo(i, s), b.wantOf(s)); n > b.settled(s) {
+			b.limit(s, n)
 		}
 	}
 }

@@ -70,18 +70,20 @@ func (x *shaper) layout(n int) bool {
 	b, s := x.b, x.s
 	zones := b.pools[s.pool].zones
 	groups := 1
-	if s.Survive == Zone && !x.flat && zones > 1 && n >= zones {
-		groups = zones
-		n = ceil(n, zones) * zones
+	if s.Survive == Zone && !x.flat && zones > 1 && n > 1 {
+		if groups = min(zones, n); groups == zones {
+			n = min(ceil(n, zones), b.pools[s.pool].perZone) * zones
+		}
 	}
-	total := s.wantAt(n, zones)
-	if s.grant >= 0 {
-		total = min(total, s.grant)
-	}
-	if n > total && groups > 1 {
+	total := s.granted(s.wantAt(n, zones))
+	if n > total {
+		if groups == 1 {
+			return false
+		}
+		groups = min(groups, max(total, 1))
 		n = total / groups * groups
 	}
-	if n == 0 || n > total {
+	if n == 0 {
 		return false
 	}
 	q, extra := total/n, total%n

@@ -30,6 +30,14 @@ func (s *service) wantAt(n, z int) int {
 	return w
 }
 
+// granted is what s may have for now of n workers.
+func (s *service) granted(n int) int {
+	if s.grant >= 0 {
+		return min(n, s.grant)
+	}
+	return n
+}
+
 // thin is the number of nodes up to which a service that must survive is spread
 // as far as that saves a worker; on more nodes each gets three workers or more.
 const thin = 9
@@ -69,12 +77,13 @@ func (b *book) needs(s *service, n int) need {
 	all := max(len(p.ladder.heap), n)
 	var out need
 	out.nodes = s.nodesFor(all, p.zones)
+	if s.Spread == Equal && s.Survive == Zone && p.zones > 1 {
+		out.nodes = min(out.nodes, max(p.perZone*p.zones, 1)) // as many in each zone
+	}
 	n = max(n, out.nodes)
 	out.total = s.wantAt(n, p.zones)
 	out.all = out.total
-	if s.grant >= 0 {
-		out.total = min(out.total, s.grant)
-	}
+	out.total = s.granted(out.total)
 	out.nodes = min(out.nodes, out.total)
 	out.hard, out.zone = out.total, out.total
 	if r := s.remain(); r > 0 && out.total > r {

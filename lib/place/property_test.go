@@ -101,7 +101,7 @@ func TestCapacityIsNeverExceededNorOnTheWay(t *testing.T) {
 				holds[s.Node] = holds[s.Node].plus(usage(in, []Share{{s.Name, s.Node, 1}})[s.Node], s.Count)
 			}
 		}
-		check := func(when string, raised map[string]bool) {
+		check := func(when string, raised map[string]cost) {
 			var shares []Share
 			for k, n := range now {
 				shares = append(shares, Share{k[0], k[1], n})
@@ -112,20 +112,22 @@ func TestCapacityIsNeverExceededNorOnTheWay(t *testing.T) {
 				if h.Alive && (u.cpu > max(h.CPU, before[h.Name].cpu) || u.mem > max(h.Memory, before[h.Name].mem)) {
 					t.Fatalf("%s: %s has %v of %d, %d\n%s", when, h.Name, u, h.CPU, h.Memory, text(p))
 				}
-				if raised[h.Name] && (u.cpu > h.CPU && u.cpu > holds[h.Name].cpu || u.mem > h.Memory && u.mem > holds[h.Name].mem) {
+				if r := raised[h.Name]; r.cpu > 0 && u.cpu > max(h.CPU, holds[h.Name].cpu) || r.mem > 0 && u.mem > max(h.Memory, holds[h.Name].mem) {
 					t.Fatalf("%s: %s was raised to %v of %d, %d\n%s", when, h.Name, u, h.CPU, h.Memory, text(p))
 				}
 			}
 		}
 		for i, w := range p.Waves {
-			raised := map[string]bool{}
+			raised := map[string]cost{}
 			for _, s := range w {
 				k := [2]string{s.Name, s.Node}
 				if now[k] != s.From {
 					t.Fatalf("wave %d: %+v begins at %d", i, s, now[k])
 				}
 				now[k] = s.To
-				raised[s.Node] = raised[s.Node] || s.To > s.From && usage(in, []Share{{s.Name, s.Node, 1}})[s.Node] != (cost{})
+				if s.To > s.From {
+					raised[s.Node] = raised[s.Node].plus(usage(in, []Share{{s.Name, s.Node, 1}})[s.Node], 1)
+				}
 			}
 			check(fmt.Sprintf("wave %d", i), raised)
 		}
@@ -189,10 +191,12 @@ func TestAServiceNeverHasLessOnTheWayThanBeforeAndAfter(t *testing.T) {
 					now[s.Name] += s.To - s.From
 				}
 			}
-			for name, n := range now {
-				if n < bounds[name][0] && overlap[name] && fits != "" {
-					t.Fatalf("wave %d: %s has %d, below %v, though %s could be raised\n%s", i, name, n, bounds[name], fits, text(p))
+			for _, s := range w {
+				if n := now[s.Name]; n < bounds[s.Name][0] && s.To < s.From && !gone[s.Node] && overlap[s.Name] && fits != "" {
+					t.Fatalf("wave %d: %s has %d, below %v, though %s could be raised\n%s", i, s.Name, n, bounds[s.Name], fits, text(p))
 				}
+			}
+			for name, n := range now {
 				if n > bounds[name][1] && !overlap[name] {
 					t.Fatalf("wave %d: %s runs twice: %d, above %v\n%s", i, name, n, bounds[name], text(p))
 				}
