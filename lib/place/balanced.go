@@ -187,7 +187,7 @@ func (x *shaper) zoneTakes(h *host, from int32) bool {
 // of the emptiest zone it may use, and returns it as a new spot without workers; -1: there is none.
 func (x *shaper) fresh(from int32) int {
 	b, p := x.b, &x.b.pools[x.s.pool]
-	if p.full != (cost{}) && x.s.each.cpu >= p.full.cpu && x.s.each.mem >= p.full.mem {
+	if p.isFull(x.s) {
 		return -1
 	}
 	found, full, least := int32(-1), true, x.emptiest()
@@ -205,8 +205,8 @@ func (x *shaper) fresh(from int32) int {
 	})
 	switch {
 	case found < 0:
-		if full && (x.s.each.cpu > 0 || x.s.each.mem > 0) {
-			p.full = x.s.each
+		if full {
+			p.fullFor(x.s)
 		}
 		return -1
 	case b.stamp[found] == b.clock:

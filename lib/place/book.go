@@ -364,3 +364,11 @@ func (h *host) room(s *service, most int) int {
 	}
 	return max(most, 0)
 }
+
+// isFull reports whether it is known that no host of the pool has room for a worker of s.
+func (p *pool) isFull(s *service) bool {
+	return p.full != (cost{}) && s.each.cpu >= p.full.cpu && s.each.mem >= p.full.mem
+}
+
+// fullFor notes that none has. It is forgotten when something is released.
+func (p *pool) fullFor(s *service) { p.full = s.each }

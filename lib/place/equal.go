@@ -134,15 +134,22 @@ func (x *shaper) choose(each, groups, q int, more bool) []spot {
 			return out
 		}
 	}
+	p := &b.pools[x.s.pool]
 	for _, room := range []int{q + int(truth(more)), q} {
-		b.pools[x.s.pool].ladder.ascend(b.hosts, func(i int32) bool {
-			if x.has(i) || b.hosts[i].room(x.s, room) < room {
+		if len(out) == each*groups || p.isFull(x.s) {
+			break
+		}
+		full := true
+		p.ladder.ascend(b.hosts, func(i int32) bool {
+			has := b.hosts[i].room(x.s, room)
+			full = full && has == 0
+			if x.has(i) || has < room {
 				return true
 			}
 			return take(spot{host: i})
 		})
-		if len(out) == each*groups {
-			break
+		if full {
+			p.fullFor(x.s)
 		}
 	}
 	return out
