@@ -13,7 +13,7 @@ import (
 func main() {
 	p := scale.Policy{
 		Strategy: scale.BusyRatio, Wait: 0.02, WaitOver: 100 * time.Millisecond, Min: 2, StartUp: 15 * time.Second,
-		Down: spec.ScaleDown{After: 5 * time.Minute, Step: 0.15}, OnBlind: scale.BlindForecast, Seasonal: true, Tick: 5 * time.Second,
+		Down: spec.ScaleDown{After: 10 * time.Minute, Step: 0.10}, OnBlind: scale.BlindForecast, Seasonal: true, Tick: 5 * time.Second,
 	}
 	slo, act, cost, n := 0, 0, 0.0, 0
 	for _, st := range simulate.Stories() {

@@ -55,9 +55,15 @@ func (w *work) short() {
 	if s.Since == 0 || w.in.Ready > s.Ready {
 		s.Since, s.Ready = w.in.At, w.in.Ready // none yet, or it moves
 	}
-	if float64(w.in.At-s.Since) > 2*w.p.StartUp.Seconds()+shortSlack {
+	if w.stuckStart() {
 		w.alarm(AlarmStuck, s.Since, want-w.in.Ready)
 	}
+}
+
+// stuckStart reports whether ordered workers have been missing for too long.
+func (w *work) stuckStart() bool {
+	s := w.s.Short
+	return s.Since > 0 && float64(w.in.At-s.Since) > 2*w.p.StartUp.Seconds()+shortSlack
 }
 
 // effect watches whether a raise of a service that was full serves more. If S

@@ -163,7 +163,7 @@ func (w *work) propose() {
 			continue
 		}
 		size := w.sturdy(v.size, v.a)
-		w.steady = max(w.steady, size)
+		w.steady = max(w.steady, min(w.sturdy(v.calm, v.live), size))
 		why := v.why
 		if v.drain > 0 && why != WhyStuck && why != WhyDoubt {
 			why = WhyWaiting
@@ -190,9 +190,10 @@ func (w *work) propose() {
 		w.d.Wish, w.d.Demand = first.Size, first.Demand
 	}
 	w.d.Floor = clamp(max(w.low, Degraded(w.live)), w.low, max(w.d.Wish, w.low))
-	// Holds remember what was needed, not what was added to catch up.
+	// Holds remember what a minute needed, not its noise, nor what was added to catch up.
 	for _, p := range w.d.Proposals {
-		if p.Why != WhyWaiting && p.Why != WhyBacklog && p.Why != WhyStuck {
+		switch p.Why {
+		case WhyMin, WhySchedule, WhyAnnounced, WhyHistory, WhyTrend, WhyReturn:
 			w.steady = max(w.steady, p.Size)
 		}
 	}
@@ -236,7 +237,11 @@ func (w *work) choose() {
 // up goes to the wish in one step.
 func (w *work) up(wish int) {
 	size := w.d.Size
-	if wish-size < max(1, ceil(float64(size)*upBand)) && size >= w.busy && size > 0 && !w.in.Freeze.any(w.in.At) && !w.overfull() {
+	band := upBand
+	if w.p.Strategy == Queue {
+		band = queueBand / 2
+	}
+	if wish-size < max(1, ceil(float64(size)*band)) && size >= w.busy && size > 0 && !w.overfull() {
 		w.d.Reason = Stay
 		return
 	}
@@ -252,11 +257,23 @@ func (w *work) up(wish int) {
 		}
 		w.d.Limits = append(w.d.Limits, Limit{Code: code, From: w.d.Wish, To: wish})
 	}
-	w.d.Size, w.d.Reason = wish, Raise
+	// A little more, so that the next raise is not due in a minute.
+	room := w.high
+	if c := w.in.Capacity; c > 0 {
+		room = min(room, max(c, wish))
+	}
+	more := 0
+	if w.d.Proposals[0].Why == WhySteady {
+		more = int(float64(wish) * upHead)
+	}
+	w.d.Size, w.d.Reason = min(wish+more, room), Raise
 }
 
-// overfull: work waits although the size is what it should be, so even one more helps.
+// overfull: requests wait although the size is what it should be, so even one more helps.
 func (w *work) overfull() bool {
+	if w.p.Strategy == Queue {
+		return false
+	}
 	for _, v := range w.views {
 		if v.full {
 			return true

@@ -12,6 +12,7 @@ type view struct {
 	a     float64 // Erlangs that will be there when a new worker serves
 	live  float64 // Erlangs now, as seen over a minute
 	size  int     // workers for a
+	calm  int     // workers for live: what holds remember
 	drain int     // workers on top, for what already waits
 	busy  int     // workers that must not be taken away
 	limit int     // queue: no more than this many; 0: no limit
@@ -52,26 +53,17 @@ func good(numbers ...float64) bool {
 func readLoad(p Policy, st SignalState, in Input, l Load) view {
 	v := view{state: st}
 	v.s = serviceTime(p, &v.state, l, tickOf(p))
-	lambda, why := l.Rate60, WhySteady
-	if l.Rate10 > l.Rate60+3*math.Sqrt(l.Rate60/10) {
-		lambda, why = l.Rate10, WhySurge
-	}
-	if l.Rate1 > l.Rate10+5*math.Sqrt(l.Rate10)+3 && l.Rate1 > lambda {
-		lambda, why = l.Rate1, WhySurge
-	}
 	roughness(&v.state, l, tickOf(p))
+	lambda, ahead, why := arrivals(p, v.state, l)
 	v.live = max(l.Rate60*v.s, min(l.Busy60, l.Rate60*v.s*1.5))
-	ahead := lambda
-	if why == WhySurge {
-		slope := max((l.Rate10-l.Rate60)/25, (l.Rate1-l.Rate10)/4.5*0.5)
-		ahead = min(lambda+slope*p.StartUp.Seconds(), lambda*growthAtMost)
-		if ahead > lambda*1.1 {
-			why = WhyGrowth
-		}
+	v.a, v.why = lambda*v.s, why
+	v.size = staff(p, v.a*(1+margin(v.state)), v.s, l.CV2)
+	if ahead > lambda && v.size > in.Size {
+		// It grows, and beyond what is there or ordered: a wave back to a known level is no growth.
+		v.a, v.why = ahead*v.s, WhyGrowth
+		v.size = staff(p, v.a*(1+margin(v.state)), v.s, l.CV2)
 	}
-	v.a = ahead * v.s
-	v.why = why
-	v.size = staff(p, v.a*(1+margin(v.state, p)), v.s, l.CV2)
+	v.calm = min(v.size, staff(p, v.live*(1+margin(v.state)), v.s, l.CV2))
 	// What waits, and what will have come to wait until new workers serve.
 	if l.Waiting > 0 && v.s > 0 {
 		missing := max(0, lambda-float64(in.Ready)/v.s)
@@ -83,10 +75,31 @@ func readLoad(p Policy, st SignalState, in Input, l Load) view {
 	v.busy = ceil(l.Busy)
 	v.rate = l.Done10
 	v.full = in.Ready > 0 && l.Waiting > 0 && l.Busy >= 0.95*float64(in.Ready)
-	if v.size < v.busy && l.Waiting > 0 {
-		v.size, v.why = v.busy, WhyBusy
-	}
 	return v
+}
+
+// arrivals returns the rate of arrivals now, and what it will be when a worker
+// that is ordered now serves. The last minute counts, unless the last ten
+// seconds, or the last one, are above it by more than chance and the usual
+// roughness of this service; then growth is continued over the start-up time.
+func arrivals(p Policy, st SignalState, l Load) (now, ahead float64, why Why) {
+	rough := margin(st)
+	limit := func(rate, seconds, sigmas float64) float64 {
+		return rate + sigmas*math.Sqrt(rate/seconds+rough*rough*rate*rate)
+	}
+	now, why = l.Rate60, WhySteady
+	if l.Rate10 > limit(l.Rate60, 10, 4) {
+		now, why = l.Rate10, WhySurge
+	}
+	ahead = now
+	if l.Rate10 > limit(l.Rate60, 10, 5) {
+		ahead = now + (l.Rate10-l.Rate60)/25*p.StartUp.Seconds() // the middles of the windows are 25 s apart
+	}
+	if l.Rate1 > limit(l.Rate10, 1, 6)+3 && l.Rate1 > now {
+		now, why = l.Rate1, WhySurge
+		ahead = max(ahead, now+(l.Rate1-l.Rate10)/9*p.StartUp.Seconds())
+	}
+	return now, min(ahead, now*growthAtMost), why
 }
 
 // serviceTime is the mean service time in seconds, over as many requests as it
@@ -139,8 +152,8 @@ func roughness(st *SignalState, l Load, tick float64) {
 	st.Rough = st.Rough*keep + square*(1-keep)
 }
 
-// margin is what a demand may differ from its minute while a worker starts.
-func margin(st SignalState, _ Policy) float64 { return math.Sqrt(max(0, st.Rough)) }
+// margin is what a demand may differ from its minute while a worker starts, as a share of it.
+func margin(st SignalState) float64 { return math.Sqrt(max(0, st.Rough)) }
 
 // staff is the size for a Erlangs.
 func staff(p Policy, a, s, cv2 float64) int {

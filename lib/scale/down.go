@@ -5,11 +5,14 @@ import "math"
 // The numbers behind getting smaller. Times are seconds.
 const (
 	upBand    = 0.025  // a raise smaller than this share is not worth it
-	downBand  = 0.05   // nor a lowering than this
+	upHead    = 0.05   // share that a raise goes beyond the wish
+	downBand  = 0.08   // nor a lowering than this
 	holdMost  = 3600.0 // longest hold that flapping leads to
-	holdOver  = 1.5    // times the dip that came back
+	holdOver  = 2.0    // times the dip that came back: a whole wave, if it is one
 	holdKeeps = 4      // holds without another dip, after which it is halved
-	dipBelow  = 0.90   // a wish below this share of the size is a dip, and over it the demand is back
+	dipBelow  = 0.75   // demand below this share of what it was is a dip
+	dipBack   = 0.90   // and over this share of it, it is back
+	dipSure   = 5.0    // standard deviations of the requests of a minute
 	takeover  = 60     // after nothing was known, sizes only grow for this long
 )
 
@@ -40,10 +43,25 @@ func (w *work) held() int {
 // pattern goes on, it is seen.
 func (w *work) dip() {
 	s := &w.s
-	size := w.d.Size
+	switch {
+	case s.Guard.Since > 0:
+		s.Dip = Dip{} // an outage is no pattern
+	case w.fresh:
+		w.watchDip()
+	}
+	if s.Hold > 0 && float64(w.in.At-s.HoldSeen) > holdKeeps*s.Hold {
+		s.Hold, s.HoldSeen = s.Hold/2, w.in.At
+		if s.Hold <= w.p.Down.After.Seconds() {
+			s.Hold = 0
+		}
+	}
+}
+
+func (w *work) watchDip() {
+	s := &w.s
 	if s.Dip.Since > 0 {
 		gap := float64(w.in.At - s.Dip.Since)
-		switch back := float64(w.steady) >= dipBelow*float64(s.Dip.Peak); {
+		switch back := w.live >= dipBack*s.Dip.Peak; {
 		case back && gap*holdOver > w.p.Down.After.Seconds():
 			s.Hold = min(max(s.Hold, gap*holdOver), holdMost)
 			s.HoldSeen, s.Dip = w.in.At, Dip{}
@@ -51,14 +69,16 @@ func (w *work) dip() {
 			s.Dip = Dip{}
 		}
 	}
-	if s.Dip.Since == 0 && w.fresh && float64(w.steady) < dipBelow*float64(size) {
-		s.Dip = Dip{Peak: size, Since: w.in.At}
+	if s.Dip.Since > 0 {
+		return
 	}
-	if s.Hold > 0 && float64(w.in.At-s.HoldSeen) > holdKeeps*s.Hold {
-		s.Hold, s.HoldSeen = s.Hold/2, w.in.At
-		if s.Hold <= w.p.Down.After.Seconds() {
-			s.Hold = 0
-		}
+	peak := 0.0
+	for _, d := range s.Demands[1:6] {
+		peak = max(peak, d)
+	}
+	requests := 60 / max(w.service(), 1e-3)
+	if w.live < dipBelow*peak && (peak-w.live)*requests > dipSure*math.Sqrt(peak*requests) {
+		s.Dip = Dip{Peak: peak, Since: w.in.At}
 	}
 }
 
@@ -79,7 +99,7 @@ func (w *work) down(wish, held int) {
 		refuse(LimitGuard, Guarded)
 	case w.in.Settling != "":
 		refuse(LimitSettle, Settling)
-	case w.in.Starting > 0 && w.s.Short.Since == 0:
+	case w.in.Starting > 0 && !w.stuckStart():
 		refuse(LimitSettle, Settling)
 	case w.in.At-w.s.First < takeover:
 		refuse(LimitHold, Hold)
@@ -111,19 +131,25 @@ func (w *work) lower(wish, held int) int {
 		w.d.HoldUntil = 0
 	}
 	limit(LimitBusy, min(w.busyFloor(), size))
+	band := downBand
+	if w.p.Strategy == Queue {
+		band = queueBand
+	}
+	if size-target < max(1, ceil(float64(size)*band)) && target > w.low {
+		limit(LimitBand, size)
+		if held < size {
+			w.d.Reason = Stay
+		}
+		return target
+	}
 	minute := w.in.At / 60
 	if w.s.Lowered.Minute != minute || w.s.Lowered.From < size {
 		w.s.Lowered = Lowered{Minute: minute, From: size}
 	}
-	if step := w.p.Down.Step; step > 0 && step < 1 {
+	// Messages wait without harm, so consumers go in one step.
+	if step := w.p.Down.Step; step > 0 && step < 1 && w.p.Strategy != Queue {
 		from := w.s.Lowered.From
 		limit(LimitRate, min(from-max(1, int(float64(from)*step)), size))
-	}
-	if size-target < max(1, ceil(float64(size)*downBand)) && target > w.low {
-		limit(LimitBand, size)
-		if w.d.Reason == Lower && target == size && held < size {
-			w.d.Reason = Stay
-		}
 	}
 	return target
 }

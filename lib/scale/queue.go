@@ -4,7 +4,10 @@ import "math"
 
 // The numbers behind queues.
 const (
-	queueBusy    = 0.94 // share of its time that a consumer is planned to work
+	queueBusy    = 0.88 // share of its time that a consumer is planned to work
+	queueIdle    = 0.75 // below it there are too many
+	queueFull    = 0.98 // above it too few
+	queueBand    = 0.10 // raises by half of this share and lowerings by this share are not worth it
 	queueSlack   = 5.0  // seconds' worth of messages that may lie there always
 	stuckShare   = 0.10 // consumers that take less than this share of what they could are stuck
 	queueDrain   = 90.0 // seconds, where the policy has none
@@ -13,7 +16,7 @@ const (
 
 // readBacklog turns a queue into a number of consumers:
 //
-//	c = λ·S/0.94 + max(0, backlog − 5 s of λ + growth until a consumer starts) · S / drain
+//	c = λ·S/0.88 + (backlog − 5 s of λ + growth until a consumer starts) · S / drain
 //
 // Messages that a consumer works on are no backlog: they hold that consumer,
 // which therefore may not be taken away.
@@ -34,11 +37,13 @@ func readBacklog(p Policy, st SignalState, in Input, b Backlog) view {
 	}
 	v.live = b.In60 * v.s
 	v.a = lambda * v.s
-	v.size = ceil(v.a / queueBusy)
 	growth := max(0, lambda-capacity) * p.StartUp.Seconds()
-	if rest := b.Ready - queueSlack*lambda + growth; rest > 0 && b.Ready > 0 {
-		v.drain = int(min(rest*v.s/drain, MaxSize)) // rounded down: a part of a consumer only makes it a little later
+	rest := 0.0
+	if b.Ready > queueSlack*lambda {
+		rest = b.Ready - queueSlack*lambda + growth
 	}
+	v.drain = int(min(rest*v.s/drain, MaxSize)) // rounded down: a part of a consumer only makes it a little later
+	v.size, v.calm = consumers(v.a, in.Size, rest > 0), consumers(v.live, in.Size, false)
 	if b.Ready+b.Unacked+b.In60 > 0 && v.size+v.drain == 0 {
 		v.size = 1
 	}
@@ -59,17 +64,30 @@ func readBacklog(p Policy, st SignalState, in Input, b Backlog) view {
 	return v
 }
 
-// messageTime is the mean time of one message: as told, or as the consumers show it.
+// consumers is the number for a Erlangs. Messages may wait a little, so the
+// number stays as it is while the consumers are busy for 75 to 98 % of their
+// time and nothing piles up; else it goes to where they are for 88 %.
+func consumers(a float64, now int, behind bool) int {
+	busy := a / float64(max(now, 1))
+	if now > 0 && !behind && busy >= queueIdle && busy <= queueFull {
+		return now
+	}
+	return ceil(a / queueBusy)
+}
+
+// messageTime is the mean time of one message: as told, or as the consumers
+// show it (Little's law: messages in work per message that is done).
 func messageTime(st *SignalState, in Input, b Backlog) float64 {
+	work := min(b.Unacked, float64(in.Ready))
 	switch {
 	case b.Service > 0:
 		st.S = b.Service
-	case b.Out60*60 >= fewRequests && b.Unacked > 0:
-		if s := min(b.Unacked, float64(in.Ready)) / b.Out60; st.S == 0 {
-			st.S = s
-		} else {
-			st.S += 0.1 * (s - st.S)
-		}
+	case st.Stuck > 0 || b.Out60 < b.Out10/2 || b.Out10 < b.Out60/2 || b.Out10*10 < fewRequests || work <= 0:
+		// Too few, or not steady: what is known stays.
+	case st.S == 0:
+		st.S = work / b.Out10
+	default:
+		st.S += 0.05 * (work/b.Out10 - st.S)
 	}
 	return st.S
 }

@@ -31,10 +31,10 @@ type State struct {
 	Full    int64         `json:"full,omitempty"`
 }
 
-// Dip watches a wish that fell below the size it had: how long until it is back?
+// Dip watches demand that fell: how long until it is back?
 type Dip struct {
-	Peak  int   `json:"peak,omitempty"`  // size before it fell; 0: no dip
-	Since int64 `json:"since,omitempty"` // when it fell
+	Peak  float64 `json:"peak,omitempty"`  // Erlangs before it fell
+	Since int64   `json:"since,omitempty"` // when it fell; 0: no dip
 }
 
 // Lowered is the budget of the rate limit.
