@@ -23,7 +23,7 @@ func large(services, nodes int) Input {
 			pool = "free"
 		}
 		in.Hosts = append(in.Hosts, Host{
-			Name: fmt.Sprintf("node%04d", i), Zone: fmt.Sprintf("z%d", i%3), Pool: pool, CPU: 32_000, Memory: 128 << 30, Alive: true, Load: -1,
+			Name: fmt.Sprintf("node%04d", i), Zone: fmt.Sprintf("z%d", i%3), Pool: pool, CPU: 32_000, Memory: 128 << 30, Alive: true,
 		})
 	}
 	for i := range services {

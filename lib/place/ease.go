@@ -35,7 +35,7 @@ func (b *book) heat() {
 	}
 }
 
-func measured(h *host) bool { return h.usable() && h.Load >= 0 && !math.IsInf(h.Load, 1) }
+func measured(h *host) bool { return h.usable() && h.Load > 0 && !math.IsInf(h.Load, 1) }
 
 // budget is how many workers may still be moved voluntarily in this hour.
 func (b *book) budget() (left int, untouched bool) {
@@ -195,7 +195,7 @@ func (b *book) swap(s *service, from int32, why marks, spend func(int) bool) boo
 
 // load is the measured load, the placed one where nothing is measured.
 func (h *host) load() float64 {
-	if h.Load < 0 || math.IsNaN(h.Load) {
+	if !measured(h) {
 		return h.level
 	}
 	return h.Load

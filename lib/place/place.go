@@ -35,38 +35,38 @@ const (
 
 // Demand is what one service wants. Names are unique.
 type Demand struct {
-	Name      string  // app/service
-	Unit      string  // workers | instances; for words only
-	Size      int     // wanted, ≥ 0; 0 takes the service off every node
-	Min       int     // floor: taken from nobody while a service of the pool has more than its own floor
-	Max       int     // never more, not even to survive; 0: no bound
-	Remain    int     // left after the loss of the largest node or zone; 0: nothing asked
-	MinNodes  int     // at least so many nodes; below 1 means 1
-	Spread    Spread  // default Balanced
-	Survive   Survive // default None
-	CPU       int64   // thousandths of a core for one worker or instance
-	Memory    int64   // bytes for one worker or instance
-	PerNode   int     // most on one node, e.g. 1 with a fixed port; 0: no bound
-	Pool      string
-	VIP       bool
-	Fixed     bool // exactly Size: never more to survive or for MinNodes
-	NoOverlap bool // may not run twice: a move lowers before it raises
-	Hold      bool // keeps what it has, wherever; for frozen and unreadable services
+	Name      string  `json:"name"`                // app/service
+	Unit      string  `json:"unit,omitempty"`      // workers | instances; for words only
+	Size      int     `json:"size"`                // wanted, ≥ 0; 0 takes the service off every node
+	Min       int     `json:"min,omitempty"`       // floor: taken from nobody while a service of the pool has more than its own floor
+	Max       int     `json:"max,omitempty"`       // never more, not even to survive; 0: no bound
+	Remain    int     `json:"remain,omitempty"`    // left after the loss of the largest node or zone; 0: nothing asked
+	MinNodes  int     `json:"min_nodes,omitempty"` // at least so many nodes; below 1 means 1
+	Spread    Spread  `json:"spread,omitempty"`    // default Balanced
+	Survive   Survive `json:"survive,omitempty"`   // default None
+	CPU       int64   `json:"cpu,omitempty"`       // thousandths of a core for one worker or instance
+	Memory    int64   `json:"memory,omitempty"`    // bytes for one worker or instance
+	PerNode   int     `json:"per_node,omitempty"`  // most on one node, e.g. 1 with a fixed port; 0: no bound
+	Pool      string  `json:"pool"`
+	VIP       bool    `json:"vip,omitempty"`
+	Fixed     bool    `json:"fixed,omitempty"`      // exactly Size: never more to survive or for MinNodes
+	NoOverlap bool    `json:"no_overlap,omitempty"` // may not run twice: a move lowers before it raises
+	Hold      bool    `json:"hold,omitempty"`       // keeps what it has, wherever; for frozen and unreadable services
 }
 
 // Host is one node. Names are unique.
 type Host struct {
-	Name     string
-	Zone     string
-	Pool     string // where it works now
-	Home     string // whose it is; "" means Pool
-	Due      int64  // unix seconds when a node on loan must be home again; 0: no date
-	CPU      int64  // thousandths of a core for services
-	Memory   int64  // bytes for services
-	Alive    bool
-	Draining bool    // an operator wants it empty
-	Leaving  bool    // its pool gives it back: emptied as services shrink and the budget allows
-	Load     float64 // measured use, 0 to about 1; below 0: not known
+	Name     string  `json:"name"`
+	Zone     string  `json:"zone,omitempty"`
+	Pool     string  `json:"pool"`           // where it works now
+	Home     string  `json:"home,omitempty"` // whose it is; "" means Pool
+	Due      int64   `json:"due,omitempty"`  // unix seconds when a node on loan must be home again; 0: no date
+	CPU      int64   `json:"cpu"`            // thousandths of a core for services
+	Memory   int64   `json:"memory"`         // bytes for services
+	Alive    bool    `json:"alive"`
+	Draining bool    `json:"draining,omitempty"` // an operator wants it empty
+	Leaving  bool    `json:"leaving,omitempty"`  // its pool gives it back: emptied as services shrink and the budget allows
+	Load     float64 `json:"load,omitempty"`     // measured use, 0 to about 1; 0: not known
 }
 
 // Class is the rank of a pool when free nodes are scarce.
@@ -83,10 +83,10 @@ const (
 
 // Pool is a named group of nodes.
 type Pool struct {
-	Name    string
-	Class   Class // default Production
-	Loans   int   // most nodes it may hold on loan; 0: does not borrow
-	Reserve int   // of a free pool: nodes that only vip pools may take
+	Name    string `json:"name"`
+	Class   Class  `json:"class,omitempty"`   // default Production
+	Loans   int    `json:"loans,omitempty"`   // most nodes it may hold on loan; 0: does not borrow
+	Reserve int    `json:"reserve,omitempty"` // of a free pool: nodes that only vip pools may take
 }
 
 // Share is how many workers or instances of a service a node has.
@@ -98,25 +98,25 @@ type Share struct {
 
 // Input is everything a plan depends on.
 type Input struct {
-	At      int64 // unix seconds
-	Demands []Demand
-	Hosts   []Host
-	Pools   []Pool
-	Shares  []Share // now
-	State   State
-	Rules   Rules
+	At      int64    `json:"at"` // unix seconds
+	Demands []Demand `json:"demands"`
+	Hosts   []Host   `json:"hosts"`
+	Pools   []Pool   `json:"pools"`
+	Shares  []Share  `json:"shares"` // now
+	State   State    `json:"state"`
+	Rules   Rules    `json:"rules"`
 }
 
 // Rules are the settings of placement; Defaults has the usual ones.
 type Rules struct {
-	Skew        float64       // largest share of a balanced service, as a multiple of the mean
-	BorrowAt    float64       // a pool borrows when more of its capacity is wanted
-	ReturnAt    float64       // and gives a node back when without it no more than this would be wanted
-	ReturnAfter time.Duration // for so long
-	DueAhead    time.Duration // a node on loan is drained so long before it is due
-	HotFor      time.Duration // a node is helped when it was hot for so long
-	HotLoad     float64       // and only above this load
-	MovesAnHour float64       // budget of voluntary moves, as a share of all workers
+	Skew        float64       `json:"skew"`          // largest share of a balanced service, as a multiple of the mean
+	BorrowAt    float64       `json:"borrow_at"`     // a pool borrows when more of its capacity is wanted
+	ReturnAt    float64       `json:"return_at"`     // and gives a node back when without it no more than this would be wanted
+	ReturnAfter time.Duration `json:"return_after"`  // for so long
+	DueAhead    time.Duration `json:"due_ahead"`     // a node on loan is drained so long before it is due
+	HotFor      time.Duration `json:"hot_for"`       // a node is helped when it was hot for so long
+	HotLoad     float64       `json:"hot_load"`      // and only above this load
+	MovesAnHour float64       `json:"moves_an_hour"` // budget of voluntary moves, as a share of all workers
 }
 
 // Defaults returns the usual rules (scaling.md §6.10; the pool thresholds are measured in docs/placement.md).

@@ -13,7 +13,7 @@ func roomy(t *rapid.T) Input {
 	in := Input{At: 1_000_000, Pools: []Pool{{Name: "a"}}}
 	for i := range rapid.IntRange(3, 9).Draw(t, "hosts") {
 		in.Hosts = append(in.Hosts, Host{
-			Name: fmt.Sprintf("n%d", i), Zone: []string{"x", "y", "z"}[i%3], Pool: "a", Alive: true, Load: -1,
+			Name: fmt.Sprintf("n%d", i), Zone: []string{"x", "y", "z"}[i%3], Pool: "a", Alive: true,
 			CPU: int64(rapid.IntRange(100, 200).Draw(t, "cpu")) * 1000, Memory: 1000 * gib,
 		})
 	}

@@ -25,6 +25,7 @@ func rules() Rules {
 			{Package: "dockerfile", Imports: facts, Pure: true},
 			{Package: "rollout", Imports: append(slices.Clone(facts), "cpuset"), Pure: true},
 			{Package: "place", Pure: true},
+			{Package: "planner", Imports: append(slices.Clone(facts), "place", "scale"), Pure: true},
 			{Package: "scale", Imports: facts, Pure: true},
 			{Package: "simulate", Imports: append(slices.Clone(facts), "scale"), Pure: true},
 			// Do.
