@@ -51,6 +51,7 @@ func (h *host) grows() bool    { return h.Alive && !h.draining && !h.leaving }
 type pool struct {
 	Pool
 	hosts   []int32 // all of them, by name
+	members []int32 // its services: vip first, then by name
 	ladder  ladder  // those that may get more, least used first
 	zones   int     // zones with such hosts
 	inZone  []bool  // which
@@ -226,6 +227,10 @@ func (b *book) addServices() {
 		s := &b.services[i]
 		s.pool, s.grant = b.poolOf(s.Pool), -1
 		s.each = cost{max(s.CPU, 0), max(s.Memory, 0)}
+	}
+	for _, i := range b.order {
+		p := &b.pools[b.services[i].pool]
+		p.members = append(p.members, i)
 	}
 }
 

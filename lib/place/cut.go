@@ -21,8 +21,8 @@ func (b *book) cut() (changed bool) {
 		if b.needy(q, true, true) {
 			changed = b.attempt(q, func() {
 				had := b.had(q)
-				for i := range b.services {
-					if s := &b.services[i]; s.pool == q && !s.Hold && !s.VIP {
+				for _, i := range b.pools[q].members {
+					if s := &b.services[i]; !s.Hold && !s.VIP {
 						b.limit(s, 0)
 					}
 				}
@@ -87,9 +87,9 @@ func (b *book) restore(old []saved) {
 
 // lack adds up what is missing in a pool: to floors of vip services, to floors of others, to vip services.
 func (b *book) lack(p int32) (out [3]int) {
-	for i := range b.services {
+	for _, i := range b.pools[p].members {
 		s := &b.services[i]
-		if s.pool != p || s.Hold {
+		if s.Hold {
 			continue
 		}
 		has := b.settled(s)
@@ -107,8 +107,8 @@ func (b *book) lack(p int32) (out [3]int) {
 // had is what each service of a pool has.
 func (b *book) had(p int32) map[int32]int {
 	out := map[int32]int{}
-	for _, i := range b.order {
-		if s := &b.services[i]; s.pool == p && !s.Hold {
+	for _, i := range b.pools[p].members {
+		if s := &b.services[i]; !s.Hold {
 			out[i] = b.settled(s)
 		}
 	}
@@ -118,9 +118,9 @@ func (b *book) had(p int32) map[int32]int {
 // needy reports whether a service of the pool has less than is due to it before
 // others have more: its floor, or (unless floors) all that a vip service wants.
 func (b *book) needy(p int32, floors, vip bool) bool {
-	for i := range b.services {
+	for _, i := range b.pools[p].members {
 		s := &b.services[i]
-		if s.pool != p || s.Hold || vip && !s.VIP {
+		if s.Hold || vip && !s.VIP {
 			continue
 		}
 		has := b.settled(s)
@@ -142,9 +142,9 @@ func (b *book) wantOf(s *service) int {
 func (b *book) give(p int32, vip bool, enough func() bool) {
 	had := b.had(p)
 	for _, part := range []float64{0.98, 0.95, 0.9, 0.8, 0.65, 0.5, 0.25, 0} {
-		for _, i := range b.order {
+		for _, i := range b.pools[p].members {
 			s := &b.services[i]
-			if above := had[i] - s.floor; s.pool == p && !s.Hold && s.VIP == vip && above > 0 {
+			if above := had[i] - s.floor; !s.Hold && s.VIP == vip && above > 0 {
 				b.limit(s, s.floor+int(part*float64(above)))
 			}
 		}
@@ -174,8 +174,8 @@ func (b *book) refill(p int32, had map[int32]int) {
 	b.fill(p, func(_ int32, s *service) int { return int(truth(s.VIP)) * plenty })
 	b.fill(p, func(i int32, _ *service) int { return had[i] })
 	b.fill(p, func(int32, *service) int { return plenty })
-	for _, i := range b.order {
-		if s := &b.services[i]; s.pool == p && !s.Hold && b.settled(s) < min(had[i], b.wantOf(s)) {
+	for _, i := range b.pools[p].members {
+		if s := &b.services[i]; !s.Hold && b.settled(s) < min(had[i], b.wantOf(s)) {
 			s.marks |= markCut
 		}
 	}
@@ -186,9 +186,9 @@ const plenty = 1 << 30
 
 // fill raises the services of a pool, vip ones first, as far as upTo says, they want, and there is room.
 func (b *book) fill(p int32, upTo func(i int32, s *service) int) {
-	for _, i := range b.order {
+	for _, i := range b.pools[p].members {
 		s := &b.services[i]
-		if s.pool != p || s.Hold {
+		if s.Hold {
 			continue
 		}
 		if n := min(upTo(i, s), b.wantOf(s)); n > b.settled(s) {

@@ -163,8 +163,8 @@ func (b *book) undo(l Loan) {
 
 // shortest returns the first service of a pool, vip before others, that has less than it wants.
 func (b *book) shortest(p int32) *service {
-	for _, i := range b.order {
-		if s := &b.services[i]; s.pool == p && !s.Hold && b.settled(s) < b.wantOf(s) {
+	for _, i := range b.pools[p].members {
+		if s := &b.services[i]; !s.Hold && b.settled(s) < b.wantOf(s) {
 			return s
 		}
 	}

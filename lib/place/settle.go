@@ -137,6 +137,9 @@ func (b *book) shareOut(grow []int32) bool {
 	}
 	bound := false
 	for p := range b.pools {
+		if lack[p] == (cost{}) {
+			continue
+		}
 		var free cost
 		for _, i := range b.pools[p].hosts {
 			if h := &b.hosts[i]; h.grows() {

@@ -40,7 +40,13 @@ func Decide(s Snapshot) Plan {
 		in.Rules = *s.Rules
 	}
 	in.Demands = make([]place.Demand, 0, len(s.Services))
-	for i := range outcomes {
+	// By name, each moved once: they are large.
+	order := make([]int, len(outcomes))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(a, b int) int { return cmp.Compare(outcomes[a].Name, outcomes[b].Name) })
+	for _, i := range order {
 		o := &outcomes[i]
 		v := &s.Services[byName[o.Name]]
 		sized := Sized{
@@ -67,7 +73,6 @@ func Decide(s Snapshot) Plan {
 	for i := range s.Nodes {
 		in.Hosts[i] = s.Nodes[i].Host
 	}
-	slices.SortFunc(out.Services, func(a, b Sized) int { return cmp.Compare(a.Name, b.Name) })
 	slices.SortFunc(out.Held, func(a, b Held) int { return cmp.Compare(a.Name, b.Name) })
 	out.in, out.Place = in, place.Decide(in)
 	out.Memory = Memory{Sizes: sizes, Place: out.Place.State}
