@@ -14,8 +14,10 @@ import (
 // args: wait over_ms hold_min traces...
 func main() {
 	f := func(i int) float64 { v, _ := strconv.ParseFloat(os.Args[i], 64); return v }
-	p := scale.Policy{Strategy: scale.BusyRatio, Wait: f(1), WaitOver: time.Duration(f(2)) * time.Millisecond, Min: 2, StartUp: 15 * time.Second,
-		Down: spec.ScaleDown{After: time.Duration(f(3)) * time.Minute, Step: 0.10}, OnBlind: scale.BlindForecast, Seasonal: true, Tick: 5 * time.Second}
+	p := scale.Policy{
+		Strategy: scale.BusyRatio, Wait: f(1), WaitOver: time.Duration(f(2)) * time.Millisecond, Min: 2, StartUp: 15 * time.Second,
+		Down: spec.ScaleDown{After: time.Duration(f(3)) * time.Minute, Step: 0.10}, OnBlind: scale.BlindForecast, Seasonal: true, Tick: 5 * time.Second,
+	}
 	oracle := map[string]float64{"T1": 1, "T6": 1}
 	_ = oracle
 	slo, act, cost, n := 0, 0, 0.0, 0

@@ -18,8 +18,10 @@ func main() {
 	w := simulate.Draw(tr, 1)
 	setup := simulate.Setup{StartUp: 15, NodeSlots: 8}
 	or := simulate.NewOracle(tr, 15, 0.0031)
-	p := scale.Policy{Strategy: scale.BusyRatio, Wait: .02, WaitOver: 100 * time.Millisecond, Min: 2, StartUp: 15 * time.Second,
-		Down: spec.ScaleDown{After: 10 * time.Minute, Step: 0.10}, OnBlind: scale.BlindForecast, Seasonal: true, Tick: 5 * time.Second}
+	p := scale.Policy{
+		Strategy: scale.BusyRatio, Wait: .02, WaitOver: 100 * time.Millisecond, Min: 2, StartUp: 15 * time.Second,
+		Down: spec.ScaleDown{After: 10 * time.Minute, Step: 0.10}, OnBlind: scale.BlindForecast, Seasonal: true, Tick: 5 * time.Second,
+	}
 	if tr.Queue() {
 		p.Strategy = scale.Queue
 	}

@@ -69,7 +69,7 @@ type Policy struct {
 // worker of this service takes from the order until it serves.
 func FromSpec(s spec.Scale, startUp time.Duration) Policy {
 	p := Policy{
-		Strategy: Strategy(s.Strategy), Target: s.Target, Wait: s.Wait,
+		Strategy: Strategy(s.Strategy), Target: s.Target, Wait: s.Wait, WaitOver: s.WaitOver,
 		Min: s.Min, Max: s.Max, Zero: s.Min == 0, ZeroAfter: s.Down.After, StartUp: startUp, Down: s.Down,
 		OnBlind: BlindForecast, Seasonal: true, Survive: s.Survive, MinNodes: s.MinNodes,
 		VIP: s.Priority == "vip", Pool: s.Pool, Tick: DefaultTick,
