@@ -58,8 +58,9 @@ func ours() []contender {
 func recommended(t *simulate.Trace, startUp int) scale.Policy {
 	p := scale.FromSpec(spec.Scale{
 		Strategy: "busy_ratio", Wait: 0.03, WaitOver: 100 * time.Millisecond, Min: 1, MinNodes: 1, Survive: "none",
-		Down: spec.ScaleDown{After: 10 * time.Minute, Step: 0.10},
-	}, time.Duration(startUp)*time.Second)
+		Down: spec.ScaleDown{After: 10 * time.Minute, Step: 0.10}, StartUp: time.Duration(startUp) * time.Second,
+		OnBlind: "forecast", Seasonal: true, Drain: 90 * time.Second,
+	})
 	if t.Queue() {
 		p.Strategy, p.Wait, p.WaitOver = scale.Queue, 0, 0
 	}
@@ -70,7 +71,7 @@ func contenders() []contender {
 	all := ours()
 	for _, p := range peers.All() {
 		all = append(all, contender{p.Name, p.About, p.Queue, p.Web, func(t *simulate.Trace, usual []*simulate.Trace, startUp int) simulate.Controller {
-			w := peers.World{Trace: t, Service: 0.2, StartUp: startUp}
+			w := peers.World{Trace: t, Service: t.Service[0], StartUp: startUp}
 			if len(usual) > 0 && !t.Queue() {
 				w.Usual = usual[len(usual)-1]
 			}
