@@ -1,45 +1,59 @@
+// Command scale is the scoreboard of the scaling rule: svckit and its peers on
+// the same requests, trace by trace and seed by seed. It prints the tables of
+// docs/scaling.md.
 package main
 
 import (
+	"flag"
 	"fmt"
 	"os"
-	"time"
-
-	"svckit/lib/scale"
-	"svckit/lib/simulate"
-	"svckit/lib/spec"
+	"runtime"
+	"runtime/debug"
+	"strings"
 )
 
 func main() {
-	p := scale.Policy{
-		Strategy: scale.BusyRatio, Wait: 0.02, WaitOver: 100 * time.Millisecond, Min: 2, StartUp: 15 * time.Second,
-		Down: spec.ScaleDown{After: 10 * time.Minute, Step: 0.10}, OnBlind: scale.BlindForecast, Seasonal: true, Tick: 5 * time.Second,
+	o := options{}
+	flag.IntVar(&o.seeds, "seeds", 20, "seeds of each trace")
+	flag.StringVar(&o.traces, "traces", "T1,T2,T3,T4,T5,T6,T7,T8,T9,Q", "traces to play")
+	flag.StringVar(&o.only, "only", "", "policies to play; none: all")
+	flag.StringVar(&o.keep, "keep", "", "file of results: what it has is not played again, what is played is added")
+	flag.IntVar(&o.heldOut, "held-out", 0, "play this many random services instead of the traces")
+	flag.Parse()
+	if err := board(o); err != nil {
+		fmt.Fprintf(os.Stderr, "scale: %v\n", err)
+		os.Exit(1)
 	}
-	slo, act, cost, n := 0, 0, 0.0, 0
-	for _, st := range simulate.Stories() {
-		if len(os.Args) > 1 && os.Args[1] != st.Name {
-			continue
-		}
-		tr, _ := simulate.Generate(st.Name, 1)
-		t0 := time.Now()
-		w := simulate.Draw(tr, 1)
-		t1 := time.Now()
-		setup := simulate.Setup{StartUp: 15, NodeSlots: 8}
-		o, share := simulate.RunOracle(w, setup)
-		t2 := time.Now()
-		q := p
-		if tr.Queue() {
-			q.Strategy = scale.Queue
-		}
-		r := simulate.Run(w, setup, &simulate.Rule{Policy: q, Lane: true}, nil)
-		t3 := time.Now()
-		fmt.Printf("%s n=%d oracle slo %d share %.4f late %.3f  | ours slo %d late %.3f cost %.3f /work %.2f act %d turns %d react %.0f killed %d | %v %v %v\n", st.Name, w.Total(), o.SLOMinutes, share, o.LatePercent(), r.SLOMinutes, r.LatePercent(), r.Paid/o.Paid, r.Paid/r.Work, r.Actions, r.Turns, r.Reaction, r.Killed, t1.Sub(t0), t2.Sub(t1), t3.Sub(t2))
-		if st.Name != "Q" {
-			slo += r.SLOMinutes
-			act += r.Actions
-			cost += r.Paid / o.Paid
-			n++
+}
+
+type options struct {
+	seeds, heldOut     int
+	traces, only, keep string
+}
+
+func (o options) names() []string { return strings.Split(o.traces, ",") }
+
+func (o options) wants(policy string) bool {
+	if o.only == "" {
+		return true
+	}
+	for _, name := range strings.Split(o.only, ",") {
+		if name == policy {
+			return true
 		}
 	}
-	fmt.Println(slo, act, cost/float64(n))
+	return false
+}
+
+// version says what was measured with.
+func version() string {
+	v := runtime.Version() + " " + runtime.GOARCH
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				v += fmt.Sprintf(", commit %.12s", s.Value)
+			}
+		}
+	}
+	return v
 }

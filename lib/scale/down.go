@@ -5,8 +5,8 @@ import "math"
 // The numbers behind getting smaller. Times are seconds.
 const (
 	upBand    = 0.025  // a raise smaller than this share is not worth it
-	upHead    = 0.05   // share that a raise goes beyond the wish
-	downBand  = 0.08   // nor a lowering than this
+	upHead    = 0.06   // share that a raise goes beyond the wish
+	downBand  = 0.10   // nor a lowering than this
 	holdMost  = 3600.0 // longest hold that flapping leads to
 	holdOver  = 2.0    // times the dip that came back: a whole wave, if it is one
 	holdKeeps = 4      // holds without another dip, after which it is halved

@@ -13,6 +13,7 @@
 package scale
 
 import (
+	"strings"
 	"time"
 
 	"svckit/lib/spec"
@@ -65,16 +66,41 @@ type Policy struct {
 	Hand      *Hand         `json:"hand,omitempty"`
 }
 
-// FromSpec is the policy of a service's scale section. startUp is how long a
-// worker of this service takes from the order until it serves.
-func FromSpec(s spec.Scale, startUp time.Duration) Policy {
+// FromSpec is the policy of a service's scale section. signals are the names of
+// the signals that it must have; none: every signal that was ever there.
+func FromSpec(s spec.Scale, signals ...string) Policy {
 	p := Policy{
-		Strategy: Strategy(s.Strategy), Target: s.Target, Wait: s.Wait,
-		Min: s.Min, Max: s.Max, Zero: s.Min == 0, ZeroAfter: s.Down.After, StartUp: startUp, Down: s.Down,
-		OnBlind: BlindForecast, Seasonal: true, Survive: s.Survive, MinNodes: s.MinNodes,
-		VIP: s.Priority == "vip", Pool: s.Pool, Tick: DefaultTick,
+		Strategy: Strategy(s.Strategy), Target: s.Target, Wait: s.Wait, WaitOver: s.WaitOver,
+		Min: s.Min, Max: s.Max, Zero: s.Min == 0, ZeroAfter: s.Down.After, StartUp: s.StartUp, Down: s.Down,
+		Drain: s.Drain, OnBlind: OnBlind(s.OnBlind), Seasonal: s.Seasonal, Signals: signals,
+		Survive: s.Survive, MinNodes: s.MinNodes, VIP: s.Priority == "vip", Pool: s.Pool, Tick: DefaultTick,
+	}
+	for _, c := range s.Schedules {
+		schedule := Schedule{Name: c.Name, From: clock(c.From), To: clock(c.To), Zone: c.Zone, Min: c.Min, Max: c.Max}
+		for _, day := range c.Days {
+			schedule.Days = append(schedule.Days, weekday(day))
+		}
+		p.Schedules = append(p.Schedules, schedule)
 	}
 	return p
+}
+
+// clock reads 08:30 as minutes after midnight; spec has checked its form.
+func clock(text string) int {
+	t, err := time.Parse("15:04", text)
+	if err != nil {
+		return 0
+	}
+	return t.Hour()*60 + t.Minute()
+}
+
+func weekday(day string) time.Weekday {
+	for d := time.Sunday; d <= time.Saturday; d++ {
+		if strings.EqualFold(d.String()[:3], day) {
+			return d
+		}
+	}
+	return time.Sunday
 }
 
 // DefaultTick is how often services are decided.

@@ -140,3 +140,65 @@ func (t *Trace) times(from, n int, factor func(k int) float64) {
 
 // String is the name and what it is about.
 func (s Story) String() string { return fmt.Sprintf("%s  %s", s.Name, s.About) }
+
+// Week makes seven ordinary days before a trace of a seed, each with a noise of
+// its own and at a level of its own, within 30 % up or down.
+func Week(seed uint64) []*Trace {
+	d := NewDice(seed, "week")
+	var days []*Trace
+	for range 7 {
+		t := plainDay(d)
+		level := 0.7 + 0.6*d.Float()
+		t.times(0, t.Len(), func(int) float64 { return level })
+		days = append(days, t)
+	}
+	return days
+}
+
+// Random makes a service that no story tells of, and its start-up time in
+// seconds: half a day with a slow wave, noise, and up to six events: steps,
+// surges, ramps, dips, slow requests and square waves.
+func Random(seed uint64) (*Trace, int) {
+	d := NewDice(seed, "random")
+	between := func(low, high float64) float64 { return low * math.Pow(high/low, d.Float()) }
+	size := between(0.7, 150)
+	service := between(0.02, 2)
+	startUp := int(between(5, 120))
+	t := &Trace{Name: "random", RPS: make([]float64, Day/2), Service: make([]float64, Day/2)}
+	depth, period, phase := 0.7*d.Float(), between(2*hour, 24*hour), d.Float()
+	rough, forget := between(0.01, 0.12), between(10, 600)
+	level, keep := d.Normal(), math.Exp(-1/forget)
+	for s := range t.RPS {
+		level = keep*level + math.Sqrt(1-keep*keep)*d.Normal()
+		wave := 1 - depth*(0.5+0.5*math.Sin(2*math.Pi*(float64(s)/period+phase)))
+		t.RPS[s] = max(0, size/service*wave*(1+rough*level))
+		t.Service[s] = service
+	}
+	for n := d.Below(7); n > 0; n-- {
+		t.event(d, between)
+	}
+	return t, startUp
+}
+
+func (t *Trace) event(d *Dice, between func(low, high float64) float64) {
+	at, long := d.Below(t.Len()*9/10), int(between(120, 2*hour))
+	factor, ramp := between(1.3, 5), between(1, 600)
+	rise := func(k int) float64 { return min(1, float64(k)/ramp) }
+	switch d.Below(6) {
+	case 0: // a step that stays for a while
+		t.times(at, long, func(k int) float64 { return 1 + (factor-1)*min(rise(k), rise(long-k)) })
+	case 1: // a surge that fades
+		t.times(at, 2*hour, func(k int) float64 { return 1 + (factor-1)*rise(k)*math.Exp2(-float64(k)/float64(long)) })
+	case 2: // a dip
+		t.times(at, long, func(k int) float64 { return 1 - 0.8*min(rise(k), rise(long-k)) })
+	case 3: // slow requests
+		for s := at; s < min(at+long, t.Len()); s++ {
+			t.Service[s] *= min(factor, 3)
+		}
+	case 4: // a square wave
+		half := int(between(60, 1800))
+		t.times(at, 3*hour, func(k int) float64 { return []float64{1, min(factor, 2)}[k/half%2] })
+	default: // an outage of the callers
+		t.times(at, min(long, 1800), func(int) float64 { return 0.02 })
+	}
+}

@@ -62,18 +62,34 @@ func (o *Oracle) Every() int { return 1 }
 func (o *Oracle) Decide(v *View) int { return o.sizes[min(v.At, len(o.sizes)-1)] }
 
 // RunOracle finds the cheapest oracle that breaks the service level in at most
-// one minute: its share is halved until it does.
-func RunOracle(load *Workload, setup Setup) (Result, float64) {
-	share := oracleShare
+// one minute: its share is halved until it does. near is a share to begin at,
+// such as that of another seed; 0: the service level itself.
+func RunOracle(load *Workload, setup Setup, near float64) (Result, float64) {
+	share, best, found := near, Result{}, 0.0
+	if share <= 0 || share > oracleShare {
+		share = oracleShare
+	}
 	startUp := setup.StartUp
 	if startUp <= 0 {
 		startUp = 15
 	}
+	fell := near <= 0
 	for {
 		r := Run(load, setup, NewOracle(load.Trace, startUp, share), nil)
-		if r.SLOMinutes <= 1 || share < 1e-6 {
+		switch {
+		case r.SLOMinutes <= 1:
+			best, found = r, share
+			if fell || share >= oracleShare {
+				return best, found
+			}
+			share = min(2*share, oracleShare)
+		case found > 0:
+			return best, found
+		case share < 1e-6:
 			return r, share
+		default:
+			fell = true
+			share /= 2
 		}
-		share /= 2
 	}
 }

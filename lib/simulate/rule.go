@@ -121,3 +121,17 @@ func backlog(v *View) *scale.Backlog {
 		In10: v.Arrived(0, 10), In60: v.Arrived(0, 60), Out10: v.Done(0, 10), Out60: v.Done(0, 60),
 	}
 }
+
+// Learn makes history of earlier days, as a planner would have seen them: the
+// first of them was the day that many days before second 0.
+func Learn(days []*Trace) *scale.History {
+	h := &scale.History{}
+	for i, t := range days {
+		l := scale.Learner{}
+		for s := 0; s < t.Len(); s += 60 {
+			l.See(int64(monday-Day*(len(days)-i)+s), t.Erlangs(s))
+		}
+		h.Add(l.Today)
+	}
+	return h
+}

@@ -1,5 +1,7 @@
 package simulate
 
+import "math/bits"
+
 // station is one queue with its workers.
 type station struct {
 	cap   int // workers that may begin a request
@@ -8,7 +10,7 @@ type station struct {
 	begin bool // false: consumers are stuck
 
 	ends []uint32 // requests that end in a millisecond, as a ring
-	mask int64
+	some []uint64 // one bit for each of them: not zero
 
 	queue      []waiting // ring
 	head, tail int
@@ -36,7 +38,7 @@ type tally struct {
 const ringSize = 1 << 15 // 32 s; few requests last longer
 
 func newStation(dice *Dice, timeout int64) *station {
-	return &station{dice: dice, ends: make([]uint32, ringSize), mask: ringSize - 1, queue: make([]waiting, 1<<10), timeout: timeout, begin: true}
+	return &station{dice: dice, ends: make([]uint32, ringSize), some: make([]uint64, ringSize/64), queue: make([]waiting, 1<<10), timeout: timeout, begin: true}
 }
 
 func (st *station) waiting() int { return st.tail - st.head }
@@ -59,13 +61,33 @@ func (st *station) push(at int64, time uint32) {
 func (st *station) start(now int64, time uint32) {
 	st.busy++
 	if int64(time) < ringSize {
-		st.ends[(now+int64(time))&st.mask]++
+		st.end(now+int64(time), 1)
 		return
 	}
 	st.far = append(st.far, farEnd{now + int64(time)})
 }
 
-// second plays one second. at and time are its arrivals.
+// end notes that n requests end at a millisecond that the ring reaches.
+func (st *station) end(at int64, n uint32) {
+	k := at & (ringSize - 1)
+	st.ends[k] += n
+	st.some[k>>6] |= 1 << (k & 63)
+}
+
+// next is the first millisecond from ms on, and before end, in which a request ends; else end.
+func (st *station) next(ms, end int64) int64 {
+	for ms < end {
+		k := ms & (ringSize - 1)
+		if word := st.some[k>>6] >> (k & 63); word != 0 {
+			return min(ms+int64(bits.TrailingZeros64(word)), end)
+		}
+		ms += 64 - k&63
+	}
+	return end
+}
+
+// second plays one second. at and time are its arrivals. It goes from event to
+// event: an arrival, or the end of a request.
 func (st *station) second(now int64, at []uint16, time []uint32, out *tally) {
 	if len(st.far) > 0 {
 		st.nearer(now)
@@ -73,21 +95,21 @@ func (st *station) second(now int64, at []uint16, time []uint32, out *tally) {
 	if st.timeout > 0 {
 		st.expire(now, out)
 	}
-	next, busy, ends, begin := 0, int64(0), st.ends, st.begin
-	for ms := now; ms < now+1000; ms++ {
-		if slot := &ends[ms&(ringSize-1)]; *slot > 0 {
-			if begin {
-				st.busy -= int(*slot)
-				out.done += int(*slot)
-			} else { // a stuck consumer ends when it gets free again
-				st.far = append(st.far, repeat(ms+1000, int(*slot))...)
-			}
-			*slot = 0
-			for begin && st.head < st.tail && st.busy < st.cap {
-				w := st.queue[st.head&(len(st.queue)-1)]
-				st.head++
-				st.take(ms, w, out)
-			}
+	next, busy, begin, end := 0, int64(0), st.begin, now+1000
+	for ms, from := now, now; ; from = ms + 1 {
+		event := st.next(from, end)
+		if next < len(at) {
+			event = min(event, now+int64(at[next]))
+		}
+		busy += int64(st.busy) * (event - ms)
+		if ms = event; ms == end {
+			break
+		}
+		k := ms & (ringSize - 1)
+		if n := st.ends[k]; n > 0 {
+			st.ends[k] = 0
+			st.some[k>>6] &^= 1 << (k & 63)
+			st.finish(ms, int(n), out)
 		}
 		for next < len(at) && int64(at[next]) == ms-now {
 			if begin && st.busy < st.cap && st.head == st.tail {
@@ -98,10 +120,22 @@ func (st *station) second(now int64, at []uint16, time []uint32, out *tally) {
 			}
 			next++
 		}
-		busy += int64(st.busy)
 	}
 	out.arrived += len(at)
 	out.busy += busy
+}
+
+// finish ends n requests, and lets their workers take what waits.
+func (st *station) finish(ms int64, n int, out *tally) {
+	if !st.begin { // a stuck consumer ends when it gets free again
+		for range n {
+			st.far = append(st.far, farEnd{ms + 1000})
+		}
+		return
+	}
+	st.busy -= n
+	out.done += n
+	st.fill(ms, out)
 }
 
 // take starts what has waited.
@@ -151,20 +185,12 @@ func (st *station) nearer(now int64) {
 	keep := st.far[:0]
 	for _, f := range st.far {
 		if f.at-now < ringSize-1000 {
-			st.ends[max(f.at, now)&st.mask]++
+			st.end(max(f.at, now), 1)
 		} else {
 			keep = append(keep, f)
 		}
 	}
 	st.far = keep
-}
-
-func repeat(at int64, n int) []farEnd {
-	out := make([]farEnd, n)
-	for i := range out {
-		out[i].at = at
-	}
-	return out
 }
 
 // lose cuts n busy workers off, each as likely as another.
