@@ -102,19 +102,20 @@ func (x *shaper) move(from, to int) {
 }
 
 // lowest chooses the spot that loses a worker: on a host that is to be left,
-// else where there are too many, else on the most used host of those with the mean or more.
+// else where there are too many, else on the emptiest host on loan, else on the
+// most used host of those with the mean or more.
 func (x *shaper) lowest() int {
 	nodes := x.nodes()
 	spare := nodes > x.need.nodes && x.s.granted(x.s.wantAt(nodes-1, x.b.pools[x.s.pool].zones)) < x.sum || x.need.total == 0
-	best, bestKey := -1, [5]float64{}
+	best, bestKey := -1, [6]float64{}
 	for k, w := range x.b.work {
 		if w.n == 0 || w.n == 1 && !spare {
 			continue
 		}
 		h := &x.b.hosts[w.host]
-		key := [5]float64{
+		key := [6]float64{
 			truth(h.leaving), truth(w.n > x.need.hard) + truth(x.s.Survive == Zone && x.b.sums[h.zone] > x.need.zone),
-			truth(w.n > x.need.soft), truth(w.n*nodes >= x.sum), h.level,
+			truth(w.n > x.need.soft), truth(h.guest) * (2 - h.level), truth(w.n*nodes >= x.sum), h.level,
 		}
 		if best < 0 || larger(key, bestKey) {
 			best, bestKey = k, key
@@ -130,7 +131,7 @@ func truth(is bool) float64 {
 	return 0
 }
 
-func larger(a, b [5]float64) bool {
+func larger(a, b [6]float64) bool {
 	for i := range a {
 		if a[i] != b[i] {
 			return a[i] > b[i]
@@ -175,7 +176,7 @@ func (x *shaper) better(a, b int) bool {
 	if x.s.Survive == Zone {
 		byZone = cmp.Compare(x.b.sums[ha.zone], x.b.sums[hb.zone])
 	}
-	return cmp.Or(byZone, cmp.Compare(ha.level, hb.level), cmp.Compare(wa.host, wb.host)) < 0
+	return cmp.Or(byZone, cmp.Compare(ha.rank, hb.rank), cmp.Compare(wa.host, wb.host)) < 0
 }
 
 // zoneTakes reports whether a zone may get one more; from is the zone that loses one, -1: none.

@@ -14,10 +14,13 @@ type host struct {
 	home     string
 	next     int32   // the pool that it goes to when it is empty; -1: home
 	used     cost    // by what is placed now
-	level    float64 // how used it is; hot ones come after all others
+	level    float64 // how used it is
+	rank     float64 // the smaller, the sooner it gets more
+	guest    bool    // on loan: the last to get more, the first to be lowered
 	draining bool    // must be emptied: by order, for its due date or for a vip pool
 	recalled bool    // and what finds no other room is cut
 	leaving  bool
+	shunned  bool // for the service at hand it counts as drained
 	hot      bool
 	busy     bool    // something runs here now
 	held     bool    // something here is left alone by order
@@ -44,8 +47,8 @@ func part(a, of int64) float64 {
 }
 
 func (h *host) capacity() cost { return cost{h.CPU, h.Memory} }
-func (h *host) usable() bool   { return h.Alive && !h.draining }
-func (h *host) grows() bool    { return h.Alive && !h.draining && !h.leaving }
+func (h *host) usable() bool   { return h.Alive && !h.draining && !h.shunned }
+func (h *host) grows() bool    { return h.usable() && !h.leaving }
 
 // pool is a pool in the books.
 type pool struct {
@@ -287,10 +290,17 @@ func (b *book) addShares() {
 	}
 }
 
+// weigh ranks a host. Hosts of the pool's own are filled evenly; those on loan
+// come when these are nearly full, the fullest first, so that what comes and goes
+// with the day is on few of them and they can be given back. Hot hosts are last.
 func (h *host) weigh() {
 	h.level = h.capacity().share(h.used)
+	h.rank = h.level
+	if h.guest {
+		h.rank = 0.9 + 0.1*(1-min(h.level, 1))
+	}
 	if h.hot {
-		h.level += 1e10
+		h.rank += 1e10
 	}
 }
 
@@ -317,6 +327,8 @@ func (b *book) raiseLadder(p int32) {
 	for _, i := range q.hosts {
 		h := &b.hosts[i]
 		h.rung = -1
+		h.guest = b.lent(h) && q.Class != Free
+		h.weigh()
 		q.alive += int(truth(h.usable()))
 		q.largest = cost{max(q.largest.cpu, h.CPU), max(q.largest.mem, h.Memory)}
 		if !h.grows() {

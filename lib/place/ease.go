@@ -98,7 +98,9 @@ func (b *book) ease() {
 	for i := range b.hosts {
 		if h := &b.hosts[i]; h.leaving && h.usable() {
 			for _, r := range b.residents(int32(i)) {
-				b.swap(r.service, int32(i), markVacated, spend)
+				if !b.swap(r.service, int32(i), markVacated, spend) {
+					b.merge(r.service, int32(i), spend)
+				}
 			}
 		}
 	}
@@ -191,6 +193,28 @@ func (b *book) swap(s *service, from int32, why marks, spend func(int) bool) boo
 	s.marks |= why
 	x.close()
 	return true
+}
+
+// merge moves what a service has on a host to the hosts that it is on already,
+// when no other has none of it: it is then on one node less.
+func (b *book) merge(s *service, from int32, spend func(int) bool) {
+	h := &b.hosts[from]
+	seats, marks, before := slices.Clone(s.seats), s.marks, s.moves(b)
+	h.shunned = true
+	b.shape(s)
+	short := b.settled(s) < b.wantOf(s)
+	h.shunned = false
+	if at := s.at(from); !short && (at < 0 || s.seats[at].n == 0) && spend(s.moves(b)-before) {
+		s.marks = marks | markVacated
+		return
+	}
+	for _, t := range s.seats {
+		b.put(s, t.host, -t.n)
+	}
+	for _, t := range seats {
+		b.put(s, t.host, t.n)
+	}
+	s.seats, s.marks = seats, marks
 }
 
 // load is the measured load, the placed one where nothing is measured.

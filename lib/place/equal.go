@@ -50,11 +50,11 @@ func (x *shaper) fit(start, all int) bool {
 }
 
 // withoutLeaving returns the number of nodes without those that the pool gives
-// back, when a lowered service can do with them at once; else 0.
+// back or has on loan, when a lowered service fits on the others as they are; else 0.
 func (x *shaper) withoutLeaving() int {
 	stay, most := 0, 0
 	for _, w := range x.b.work {
-		if w.n > 0 && !x.b.hosts[w.host].leaving {
+		if h := &x.b.hosts[w.host]; w.n > 0 && !h.leaving && !h.guest {
 			stay++
 		}
 		most = max(most, w.n)
@@ -110,7 +110,7 @@ func (x *shaper) choose(each, groups, q int, more bool) []spot {
 	}
 	slices.SortFunc(kept, func(a, c spot) int {
 		ha, hc := &b.hosts[a.host], &b.hosts[c.host]
-		return cmp.Or(cmp.Compare(truth(ha.leaving), truth(hc.leaving)), cmp.Compare(c.n, a.n), cmp.Compare(ha.level, hc.level), cmp.Compare(a.host, c.host))
+		return cmp.Or(cmp.Compare(truth(ha.leaving), truth(hc.leaving)), cmp.Compare(c.n, a.n), cmp.Compare(truth(ha.guest), truth(hc.guest)), cmp.Compare(ha.rank, hc.rank), cmp.Compare(a.host, c.host))
 	})
 	count := make([]int, len(b.zones))
 	group := func(h int32) int32 {
@@ -170,7 +170,7 @@ func (x *shaper) extras(target []spot, groups, q, extra int) bool {
 	}
 	slices.SortFunc(order, func(a, c int) int {
 		ha, hc := &b.hosts[target[a].host], &b.hosts[target[c].host]
-		return cmp.Or(cmp.Compare(truth(now[a] <= q), truth(now[c] <= q)), cmp.Compare(ha.level, hc.level), cmp.Compare(target[a].host, target[c].host))
+		return cmp.Or(cmp.Compare(truth(now[a] <= q), truth(now[c] <= q)), cmp.Compare(ha.rank, hc.rank), cmp.Compare(target[a].host, target[c].host))
 	})
 	most := ceil(extra, groups)
 	count := make([]int, len(b.zones))

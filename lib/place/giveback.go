@@ -70,8 +70,8 @@ func (b *book) giveBackOf(p int32) {
 	}
 	if b.in.At-since >= seconds(b.in.Rules.ReturnAfter) {
 		for n := max(1, len(q.hosts)/50); n > 0 && best >= 0; n-- {
-			less := q.cap.plus(b.hosts[best].capacity(), -1)
-			b.loan(Leave, best, b.hosts[best].home, fmt.Sprintf("%s of the other nodes is wanted, for %s", percent(less.share(q.want)), time.Duration(b.in.At-since)*time.Second))
+			less := q.cap.plus(b.hosts[best].capacity(), -1).share(b.wantOn(q, len(q.ladder.heap)-1))
+			b.loan(Leave, best, b.hosts[best].home, fmt.Sprintf("%s of the other nodes is wanted, for %s", percent(less), time.Duration(b.in.At-since)*time.Second))
 			b.hosts[best].leaving = true
 			b.raiseLadder(p)
 			best = b.spare(q)
@@ -85,12 +85,13 @@ func (b *book) giveBackOf(p int32) {
 // first, else the least used; -1: none.
 func (b *book) spare(q *pool) int32 {
 	best := int32(-1)
+	want := b.wantOn(q, len(q.ladder.heap)-1)
 	for _, i := range q.hosts {
 		h := &b.hosts[i]
 		if !h.grows() || !b.lent(h) {
 			continue
 		}
-		if less := q.cap.plus(h.capacity(), -1); less.share(q.want) > b.in.Rules.ReturnAt {
+		if less := q.cap.plus(h.capacity(), -1); less.share(want) > b.in.Rules.ReturnAt {
 			continue
 		}
 		if best < 0 || sooner(h, &b.hosts[best]) {
@@ -98,6 +99,26 @@ func (b *book) spare(q *pool) int32 {
 		}
 	}
 	return best
+}
+
+// wantOn adds up what the services of a pool want on so many nodes: on fewer
+// nodes more must be there for the same to be left after a loss.
+func (b *book) wantOn(q *pool, nodes int) (want cost) {
+	for _, i := range q.members {
+		s := &b.services[i]
+		on := 0
+		for _, t := range s.seats {
+			if t.n > 0 && b.hosts[t.host].pool == s.pool {
+				on++
+			}
+		}
+		n := b.settled(s)
+		if !s.Hold {
+			n = s.wantAt(min(max(on, s.nodesFor(nodes, q.zones)), nodes), q.zones)
+		}
+		want = want.plus(s.each, n)
+	}
+	return want
 }
 
 func sooner(a, c *host) bool {

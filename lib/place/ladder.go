@@ -1,8 +1,8 @@
 package place
 
-// ladder is a binary heap of the hosts that may get more work, least used
+// ladder is a binary heap of the hosts that may get more work, smallest rank
 // first. A host knows its place in it, so a change costs log n; looking for
-// the k least used costs k log k and changes nothing.
+// the k first ones costs k log k and changes nothing.
 type ladder struct {
 	heap []int32 // hosts
 	edge []int32 // scratch of ascend: places of the heap, a heap itself
@@ -10,9 +10,9 @@ type ladder struct {
 
 func (l *ladder) reset() { l.heap = l.heap[:0] }
 
-// before orders hosts: less used first, then by name.
+// before orders hosts: smaller rank first, then by name.
 func before(hosts []host, a, b int32) bool {
-	la, lb := hosts[a].level, hosts[b].level
+	la, lb := hosts[a].rank, hosts[b].rank
 	return la < lb || la == lb && a < b
 }
 
@@ -63,7 +63,7 @@ func (l *ladder) swap(hosts []host, a, b int32) {
 	hosts[l.heap[a]].rung, hosts[l.heap[b]].rung = a, b
 }
 
-// ascend calls yield with each host, least used first, until it returns false.
+// ascend calls yield with each host, smallest rank first, until it returns false.
 // Nothing may be placed meanwhile.
 func (l *ladder) ascend(hosts []host, yield func(i int32) bool) {
 	if len(l.heap) == 0 {

@@ -51,7 +51,7 @@ func Decide(s Snapshot) Plan {
 		v := &s.Services[byName[o.Name]]
 		sized := Sized{
 			Name: o.Name, VIP: o.VIP, Decision: o.Decision, State: o.State,
-			Remain: remain(v, &o.Decision), Input: candidates[inputs[o.Name]].Input,
+			Remain: remain(v, o), Input: candidates[inputs[o.Name]].Input,
 		}
 		out.Services = append(out.Services, sized)
 		d := demand(v, o.Decision.Size, sized.Remain)
@@ -93,18 +93,33 @@ func demand(v *Service, size, left int) place.Demand {
 	}
 }
 
-// remain is what must be left of a service after a loss. The decision's floor
-// follows the demand from tick to tick; what is asked of placement rises with it
-// at once, and falls only as the size does, which has its holds. So noise moves
-// nothing, and a missing signal never makes a service thinner.
-func remain(v *Service, d *scale.Decision) int {
-	switch {
-	case d.Floor >= v.Remain:
-		return d.Floor
-	case d.Size < d.From && d.From > 0:
-		return max(d.Floor, int(math.Ceil(float64(v.Remain)*float64(d.Size)/float64(d.From))))
+// After a loss at most keepShare of the requests may wait longer than keepWait
+// seconds, without anybody doing anything.
+const (
+	keepShare = 0.05
+	keepWait  = 0.25
+)
+
+// remain is what must be left of a service after a loss: its floor, and enough
+// workers for its promise. What that takes follows the demand from tick to tick;
+// what is asked of placement rises with it at once, and falls only as the size
+// does, which has its holds. So noise moves nothing, and a missing signal never
+// makes a service thinner.
+func remain(v *Service, o *scale.Outcome) int {
+	d := &o.Decision
+	need := d.Floor
+	if st := v.Policy.Strategy; st == scale.BusyRatio || st == scale.RPSRatio {
+		for _, x := range o.State.Signals {
+			need = max(need, min(scale.StaffWait(x.Demand, keepShare, keepWait, x.S, 1), max(d.Size, d.Floor)))
+		}
 	}
-	return min(v.Remain, max(d.Size, d.Floor))
+	switch {
+	case need >= v.Remain:
+		return need
+	case d.Size < d.From && d.From > 0:
+		return max(need, int(math.Ceil(float64(v.Remain)*float64(d.Size)/float64(d.From))))
+	}
+	return min(v.Remain, max(d.Size, need))
 }
 
 // fleet is what the snapshot says about all services at once.
