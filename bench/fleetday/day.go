@@ -14,6 +14,8 @@ import (
 
 const dbg = true
 
+var why = map[string]int{}
+
 // figures is what a day was like.
 type figures struct {
 	held, asked, bare float64 // node-hours: of the pools; bounds from sizes asked for, and from sizes without what surviving adds
@@ -46,7 +48,7 @@ func run(seed uint64, tick time.Duration, hours int, now func() time.Time) figur
 		index[s.Services[i].Name] = i
 	}
 	placed := make([]int, len(loads))
-	for second := -3600; second < hours*3600; second += seconds { // an hour to settle
+	for second := -4 * 3600; second < hours*3600; second += seconds { // some hours to settle
 		s.At = start + int64(second)
 		for i := range loads {
 			rates[i] = loads[i].step((second+day)%day, float64(seconds))
@@ -130,6 +132,24 @@ func (f *figures) count(s *planner.Snapshot, p *planner.Plan, hour int, hours fl
 		f.bare += float64(bound(need[pool], false)) * hours
 	}
 	f.workers += float64(workers) * hours
+	if dbg {
+		for i := range p.Place.Services {
+			x := &p.Place.Services[i]
+			if x.Moves > 0 {
+				key := ""
+				for _, r := range x.Reasons {
+					key += string(r.Code) + " "
+				}
+				why[key] += x.Moves
+				if n := why[key]; n > 20 && n < 30 {
+					fmt.Fprintf(os.Stderr, "%s %v size %d want %d remain %d %v\n", key, x.Name, x.Size, x.Wanted, x.Loss.Need, x.Nodes)
+				}
+			}
+		}
+		if hour == 23 {
+			defer func() { fmt.Fprintln(os.Stderr, why) }()
+		}
+	}
 	f.moves[hour] += p.Place.Moves
 	f.inHour[hour] += float64(workers) * hours
 	for _, l := range p.Place.Loans {

@@ -72,7 +72,7 @@ func (b *book) balance(s *service) {
 		x.need = b.needs(s, x.nodes())
 	}
 	x.lower() // on more nodes fewer may do
-	for x.nodes() < min(x.need.nodes, x.sum) {
+	for x.nodes() < min(x.need.least, x.sum) {
 		from, to := x.largest(-1), x.fresh(-1)
 		if from < 0 || to < 0 || b.work[from].n < 2 {
 			break
@@ -106,7 +106,7 @@ func (x *shaper) move(from, to int) {
 // most used host of those with the mean or more.
 func (x *shaper) lowest() int {
 	nodes := x.nodes()
-	spare := nodes > x.need.nodes && x.s.granted(x.s.wantAt(nodes-1, x.b.pools[x.s.pool].zones)) < x.sum || x.need.total == 0
+	spare := nodes > x.need.least && x.s.granted(x.s.wantAt(nodes-1, x.b.pools[x.s.pool].zones)) < x.sum || x.need.total == 0
 	best, bestKey := -1, [6]float64{}
 	for k, w := range x.b.work {
 		if w.n == 0 || w.n == 1 && !spare {

@@ -11,12 +11,9 @@ func (b *book) equalize(s *service) {
 	x := b.open(s)
 	p := &b.pools[s.pool]
 	all := len(p.ladder.heap) + len(b.work)
-	start := max(x.nodes(), x.need.nodes, 1)
-	if n := x.withoutLeaving(); n > 0 {
-		start = n
-	}
+	first := x.numbers()
 	for _, flat := range []bool{false, true} {
-		if x.flat = flat; x.fit(start, all) {
+		if x.flat = flat; x.fit(first, all) {
 			x.close()
 			return
 		}
@@ -34,14 +31,58 @@ func (b *book) equalize(s *service) {
 	x.close()
 }
 
-// fit tries numbers of nodes: from start up, each step twice as wide, then down.
-func (x *shaper) fit(start, all int) bool {
-	for step := 0; start+step <= max(all, start); step = max(1, step*2) {
+// numbers returns the numbers of nodes to try first: without the hosts that the
+// pool wants back, if that costs nothing; else from those that it is on up to
+// those that it should be on, the ones before that move least, then those that need fewest workers.
+func (x *shaper) numbers() []int {
+	if n := x.withoutLeaving(); n > 0 {
+		return []int{n}
+	}
+	now := x.nodes()
+	if now == 0 {
+		return []int{max(x.need.nodes, 1)}
+	}
+	shares := make([]int, 0, now)
+	for _, w := range x.b.work {
+		if w.n > 0 {
+			shares = append(shares, w.n)
+		}
+	}
+	slices.SortFunc(shares, func(a, b int) int { return cmp.Compare(b, a) })
+	type option struct{ n, moves, total int }
+	var options []option
+	for n := max(now, x.need.least); n <= max(now, x.need.nodes); n++ {
+		o := option{n: n, total: x.s.granted(x.s.wantAt(n, x.b.pools[x.s.pool].zones))}
+		for i, has := range shares {
+			o.moves += max(has-o.total/n-int(truth(i < o.total%n)), 0)
+		}
+		o.moves -= max(x.sum-o.total, 0) // these are lowered anyway
+		options = append(options, o)
+	}
+	slices.SortFunc(options, func(a, b option) int {
+		return cmp.Or(cmp.Compare(max(a.moves, 0), max(b.moves, 0)), cmp.Compare(a.total, b.total), cmp.Compare(a.n, b.n))
+	})
+	out := make([]int, len(options))
+	for i, o := range options {
+		out[i] = o.n
+	}
+	return out
+}
+
+// fit tries numbers of nodes: first these, then more, each step twice as wide, then fewer.
+func (x *shaper) fit(first []int, all int) bool {
+	for _, n := range first {
+		if x.layout(n) {
+			return true
+		}
+	}
+	start := slices.Max(first)
+	for step := 1; start+step <= all; step *= 2 {
 		if x.layout(start + step) {
 			return true
 		}
 	}
-	for n := start - 1; n >= x.need.nodes && n > 0; n-- {
+	for n := slices.Min(first) - 1; n >= x.need.least && n > 0; n-- {
 		if x.layout(n) {
 			return true
 		}
@@ -59,7 +100,7 @@ func (x *shaper) withoutLeaving() int {
 		}
 		most = max(most, w.n)
 	}
-	if stay == 0 || stay == x.nodes() || stay < x.need.nodes || ceil(x.s.wantAt(stay, x.b.pools[x.s.pool].zones), stay) > most {
+	if stay == 0 || stay == x.nodes() || stay < x.need.least || ceil(x.s.wantAt(stay, x.b.pools[x.s.pool].zones), stay) > most {
 		return 0
 	}
 	return stay
@@ -267,7 +308,7 @@ func (x *shaper) widest() {
 // workers, and how many.
 func most(rooms []int, w need) (nodes, total int) {
 	slices.SortFunc(rooms, func(a, b int) int { return cmp.Compare(b, a) })
-	for n := min(max(w.nodes, 1), len(rooms)); n > 0 && n <= len(rooms); n++ {
+	for n := min(max(w.least, 1), len(rooms)); n > 0 && n <= len(rooms); n++ {
 		q, extra := rooms[n-1], 0
 		for extra < n && rooms[extra] > q {
 			extra++

@@ -42,7 +42,25 @@ func (s *service) granted(n int) int {
 // as far as that saves a worker; on more nodes each gets three workers or more.
 const thin = 9
 
-// nodesFor returns on how many nodes s should be, of n nodes in z zones.
+// leastNodes returns on how many nodes s must be, of n nodes in z zones.
+func (s *service) leastNodes(n, z int) int {
+	least := max(s.MinNodes, 1)
+	if s.remain() > 0 {
+		least = max(least, 2)
+		if s.Survive == Zone {
+			least = max(least, z)
+		}
+	}
+	least = max(min(least, n), 1)
+	if s.PerNode > 0 {
+		least = min(max(least, ceil(s.wantAt(least, z), s.PerNode)), max(n, 1))
+	}
+	return min(least, s.wantAt(least, z))
+}
+
+// nodesFor returns on how many nodes, at least leastNodes, s should be of n
+// nodes in z zones: as many as save it workers. Nothing is moved for these: they
+// are found when it grows.
 func (s *service) nodesFor(n, z int) int {
 	want := max(s.MinNodes, 1)
 	if r := s.remain(); r > 0 {
@@ -65,7 +83,8 @@ func ceil(a, b int) int { return (a + b - 1) / b }
 type need struct {
 	total int // workers
 	all   int // workers, were there no bound for now
-	nodes int // at least
+	least int // nodes, at least
+	nodes int // nodes that it should be on when it grows
 	hard  int // most on one node, so that enough remains
 	zone  int // most in one zone; only with survive: zone
 	soft  int // most on one node, so that it stays balanced
@@ -76,15 +95,19 @@ func (b *book) needs(s *service, n int) need {
 	p := &b.pools[s.pool]
 	all := max(len(p.ladder.heap), n)
 	var out need
-	out.nodes = s.nodesFor(all, p.zones)
+	out.least, out.nodes = s.leastNodes(all, p.zones), s.nodesFor(all, p.zones)
 	if s.Spread == Equal && s.Survive == Zone && p.zones > 1 {
-		out.nodes = min(out.nodes, max(p.perZone*p.zones, 1)) // as many in each zone
+		even := max(p.perZone*p.zones, 1) // as many in each zone
+		out.least, out.nodes = min(out.least, even), min(out.nodes, even)
 	}
-	n = max(n, out.nodes)
+	if n == 0 {
+		n = out.nodes
+	}
+	n = max(n, out.least)
 	out.total = s.wantAt(n, p.zones)
 	out.all = out.total
 	out.total = s.granted(out.total)
-	out.nodes = min(out.nodes, out.total)
+	out.least, out.nodes = min(out.least, out.total), min(out.nodes, out.total)
 	out.hard, out.zone = out.total, out.total
 	if r := s.remain(); r > 0 && out.total > r {
 		if s.Survive == Zone && p.zones > 1 {
@@ -120,7 +143,7 @@ func (b *book) fine(s *service) (need, bool) {
 		least, most = min(least, t.n), max(most, t.n)
 	}
 	w := b.needs(s, n)
-	if !ok || sum != w.total || n < w.nodes {
+	if !ok || sum != w.total || n < w.least {
 		return w, false
 	}
 	if most > w.soft || most > w.hard || s.Spread == Equal && most-least > 1 {
