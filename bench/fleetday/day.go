@@ -4,17 +4,12 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"slices"
 	"time"
 
 	"svckit/lib/place"
 	"svckit/lib/planner"
 )
-
-const dbg = true
-
-var why = map[string]int{}
 
 // figures is what a day was like.
 type figures struct {
@@ -116,6 +111,15 @@ func (f *figures) count(s *planner.Snapshot, p *planner.Plan, hour int, hours fl
 		need[pools[x.Name]] = append(need[pools[x.Name]], part{x.Decision.Size, x.Remain, memory[x.Name]})
 		workers += p.Place.Services[i].Total
 	}
+	for pool, n := range nodes {
+		if pool == "free" {
+			continue
+		}
+		f.held += float64(n) * hours
+		f.asked += float64(bound(need[pool], true)) * hours
+		f.bare += float64(bound(need[pool], false)) * hours
+	}
+	f.workers += float64(workers) * hours
 	if dbg && (s.At-start)%7200 == 0 {
 		fmt.Fprintf(os.Stderr, "%02d ", hour)
 		for _, q := range s.Pools {

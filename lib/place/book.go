@@ -291,13 +291,13 @@ func (b *book) addShares() {
 }
 
 // weigh ranks a host. Hosts of the pool's own are filled evenly; those on loan
-// come when these are nearly full, the fullest first, so that what comes and goes
+// come when these are four fifths full, the fullest first, so that what comes and goes
 // with the day is on few of them and they can be given back. Hot hosts are last.
 func (h *host) weigh() {
 	h.level = h.capacity().share(h.used)
 	h.rank = h.level
 	if h.guest {
-		h.rank = 0.9 + 0.1*(1-min(h.level, 1))
+		h.rank = 0.8 + 0.1*(1-min(h.level, 1))
 	}
 	if h.hot {
 		h.rank += 1e10

@@ -196,13 +196,15 @@ func (b *book) swap(s *service, from int32, why marks, spend func(int) bool) boo
 }
 
 // merge moves what a service has on a host to the hosts that it is on already,
-// when no other has none of it: it is then on one node less.
+// when it is on all of them: it is then on one node less.
 func (b *book) merge(s *service, from int32, spend func(int) bool) {
 	h := &b.hosts[from]
 	seats, marks, before := slices.Clone(s.seats), s.marks, s.moves(b)
+	p := &b.pools[s.pool]
+	most := s.wantAt(min(s.nodes(), len(p.ladder.heap)), p.zones)
 	h.shunned = true
 	b.shape(s)
-	short := b.settled(s) < b.wantOf(s)
+	short := b.settled(s) < b.wantOf(s) || b.wantOf(s) > most
 	h.shunned = false
 	if at := s.at(from); !short && (at < 0 || s.seats[at].n == 0) && spend(s.moves(b)-before) {
 		s.marks = marks | markVacated
@@ -215,6 +217,14 @@ func (b *book) merge(s *service, from int32, spend func(int) bool) {
 		b.put(s, t.host, t.n)
 	}
 	s.seats, s.marks = seats, marks
+}
+
+// nodes is on how many hosts s is.
+func (s *service) nodes() (n int) {
+	for _, t := range s.seats {
+		n += min(t.n, 1)
+	}
+	return n
 }
 
 // load is the measured load, the placed one where nothing is measured.

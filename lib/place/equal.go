@@ -31,14 +31,17 @@ func (b *book) equalize(s *service) {
 	x.close()
 }
 
+// worth is how many moves, which cost once, a worker is worth, which costs all the time.
+const worth = 3
+
 // numbers returns the numbers of nodes to try first: without the hosts that the
 // pool wants back, if that costs nothing; else from those that it is on up to
-// those that it should be on, the ones before that move least, then those that need fewest workers.
+// those that it should be on, in the order of what they cost in workers and moves.
 func (x *shaper) numbers() []int {
-	if n := x.withoutLeaving(); n > 0 {
-		return []int{n}
-	}
 	now := x.nodes()
+	if n := x.withoutGuests(now); n > 0 {
+		return []int{n, now}
+	}
 	if now == 0 {
 		return []int{max(x.need.nodes, 1)}
 	}
@@ -60,7 +63,7 @@ func (x *shaper) numbers() []int {
 		options = append(options, o)
 	}
 	slices.SortFunc(options, func(a, b option) int {
-		return cmp.Or(cmp.Compare(max(a.moves, 0), max(b.moves, 0)), cmp.Compare(a.total, b.total), cmp.Compare(a.n, b.n))
+		return cmp.Or(cmp.Compare(worth*a.total+max(a.moves, 0), worth*b.total+max(b.moves, 0)), cmp.Compare(a.n, b.n))
 	})
 	out := make([]int, len(options))
 	for i, o := range options {
@@ -90,20 +93,40 @@ func (x *shaper) fit(first []int, all int) bool {
 	return false
 }
 
-// withoutLeaving returns the number of nodes without those that the pool gives
-// back or has on loan, when a lowered service fits on the others as they are; else 0.
-func (x *shaper) withoutLeaving() int {
-	stay, most := 0, 0
-	for _, w := range x.b.work {
-		if h := &x.b.hosts[w.host]; w.n > 0 && !h.leaving && !h.guest {
-			stay++
-		}
-		most = max(most, w.n)
-	}
-	if stay == 0 || stay == x.nodes() || stay < x.need.least || ceil(x.s.wantAt(stay, x.b.pools[x.s.pool].zones), stay) > most {
+// withoutGuests returns the fewest nodes on which a service that is lowered fits
+// without a raise anywhere and without more workers, when it leaves hosts that the
+// pool gives back or has on loan; 0 when none can be left so.
+func (x *shaper) withoutGuests(now int) int {
+	if x.sum <= x.need.total {
 		return 0
 	}
-	return stay
+	var own, guests []int
+	for _, w := range x.b.work {
+		switch h := &x.b.hosts[w.host]; {
+		case w.n == 0:
+		case h.leaving || h.guest:
+			guests = append(guests, w.n)
+		default:
+			own = append(own, w.n)
+		}
+	}
+	slices.SortFunc(guests, func(a, b int) int { return cmp.Compare(b, a) })
+	shares := append(own, guests...)
+	for n := max(x.need.least, len(own), 1); n < now; n++ {
+		total := x.s.granted(x.s.wantAt(n, x.b.pools[x.s.pool].zones))
+		least, more := total/n, 0
+		for _, has := range shares[:n] {
+			if has < least {
+				more = -1
+				break
+			}
+			more += int(truth(has > least))
+		}
+		if total <= x.need.total && more >= total%n && least > 0 {
+			return n
+		}
+	}
+	return 0
 }
 
 // layout puts the service on n nodes, if that goes, and does nothing if not.
@@ -151,7 +174,7 @@ func (x *shaper) choose(each, groups, q int, more bool) []spot {
 	}
 	slices.SortFunc(kept, func(a, c spot) int {
 		ha, hc := &b.hosts[a.host], &b.hosts[c.host]
-		return cmp.Or(cmp.Compare(truth(ha.leaving), truth(hc.leaving)), cmp.Compare(c.n, a.n), cmp.Compare(truth(ha.guest), truth(hc.guest)), cmp.Compare(ha.rank, hc.rank), cmp.Compare(a.host, c.host))
+		return cmp.Or(cmp.Compare(truth(ha.leaving), truth(hc.leaving)), cmp.Compare(truth(ha.guest), truth(hc.guest)), cmp.Compare(c.n, a.n), cmp.Compare(ha.rank, hc.rank), cmp.Compare(a.host, c.host))
 	})
 	count := make([]int, len(b.zones))
 	group := func(h int32) int32 {

@@ -114,7 +114,10 @@ func (b *book) wantOn(q *pool, nodes int) (want cost) {
 		}
 		n := b.settled(s)
 		if !s.Hold {
-			n = s.wantAt(min(max(on, s.nodesFor(nodes, q.zones)), nodes), q.zones)
+			if on == 0 {
+				on = s.nodesFor(nodes, q.zones)
+			}
+			n = s.wantAt(max(min(on, nodes), s.leastNodes(nodes, q.zones)), q.zones)
 		}
 		want = want.plus(s.each, n)
 	}
