@@ -120,40 +120,6 @@ func (f *figures) count(s *planner.Snapshot, p *planner.Plan, hour int, hours fl
 		f.bare += float64(bound(need[pool], false)) * hours
 	}
 	f.workers += float64(workers) * hours
-	if dbg && (s.At-start)%7200 == 0 {
-		fmt.Fprintf(os.Stderr, "%02d ", hour)
-		for _, q := range s.Pools {
-			fmt.Fprintf(os.Stderr, "%s %d (%.2f) ", q.Name, nodes[q.Name], wanted(need[q.Name], max(nodes[q.Name], 2)))
-		}
-		fmt.Fprintln(os.Stderr)
-	}
-	for pool, n := range nodes {
-		if pool == "free" {
-			continue
-		}
-		f.held += float64(n) * hours
-		f.asked += float64(bound(need[pool], true)) * hours
-		f.bare += float64(bound(need[pool], false)) * hours
-	}
-	f.workers += float64(workers) * hours
-	if dbg {
-		for i := range p.Place.Services {
-			x := &p.Place.Services[i]
-			if x.Moves > 0 {
-				key := ""
-				for _, r := range x.Reasons {
-					key += string(r.Code) + " "
-				}
-				why[key] += x.Moves
-				if n := why[key]; n > 20 && n < 30 {
-					fmt.Fprintf(os.Stderr, "%s %v size %d want %d remain %d %v\n", key, x.Name, x.Size, x.Wanted, x.Loss.Need, x.Nodes)
-				}
-			}
-		}
-		if hour == 23 {
-			defer func() { fmt.Fprintln(os.Stderr, why) }()
-		}
-	}
 	f.moves[hour] += p.Place.Moves
 	f.inHour[hour] += float64(workers) * hours
 	for _, l := range p.Place.Loans {

@@ -204,7 +204,8 @@ func (b *book) merge(s *service, from int32, spend func(int) bool) {
 	most := s.wantAt(min(s.nodes(), len(p.ladder.heap)), p.zones)
 	h.shunned = true
 	b.shape(s)
-	short := b.settled(s) < b.wantOf(s) || b.wantOf(s) > most
+	w, fine := b.fine(s)
+	short := !fine || w.total > most || s.nodes() < w.least
 	h.shunned = false
 	if at := s.at(from); !short && (at < 0 || s.seats[at].n == 0) && spend(s.moves(b)-before) {
 		s.marks = marks | markVacated

@@ -54,7 +54,7 @@ func (x *shaper) numbers() []int {
 	slices.SortFunc(shares, func(a, b int) int { return cmp.Compare(b, a) })
 	type option struct{ n, moves, total int }
 	var options []option
-	for n := max(now, x.need.least); n <= max(now, x.need.nodes); n++ {
+	for n := max(now, x.need.least, 1); n <= max(now, x.need.nodes, x.need.least, 1); n++ {
 		o := option{n: n, total: x.s.granted(x.s.wantAt(n, x.b.pools[x.s.pool].zones))}
 		for i, has := range shares {
 			o.moves += max(has-o.total/n-int(truth(i < o.total%n)), 0)
