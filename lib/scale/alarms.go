@@ -4,6 +4,7 @@ import "time"
 
 // The numbers behind alarms. Times are seconds.
 const (
+	cappedAlarm = 60
 	blindAlarm  = 600
 	shortSlack  = 30.0 // beyond twice the start-up time
 	helpShare   = 0.30 // of the throughput that a raise should bring
@@ -25,7 +26,9 @@ func (w *work) limitAlarms(wish int) {
 	s := &w.s
 	if w.d.Wish > w.high && w.live > 0 {
 		s.Capped = since(s.Capped, w.in.At)
-		w.alarm(AlarmMax, s.Capped, w.d.Wish-w.high)
+		if w.in.At-s.Capped >= cappedAlarm {
+			w.alarm(AlarmMax, s.Capped, w.d.Wish-w.high)
+		}
 	} else {
 		s.Capped = 0
 	}
@@ -130,10 +133,5 @@ func (w *work) alarms() {
 	}
 	if g := w.s.Guard; g.Since > 0 {
 		w.alarm(AlarmCollapse, g.Since, 0)
-	}
-	if w.live > 0 || w.d.Size > 0 && w.d.Wish > 0 {
-		if w.live > 0 {
-			w.s.Idle = 0
-		}
 	}
 }

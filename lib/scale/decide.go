@@ -143,6 +143,12 @@ func (w *work) look() {
 		return
 	}
 	s := &w.s
+	switch {
+	case w.live > 0 || w.busy > 0:
+		s.Idle = 0
+	case s.Idle == 0:
+		s.Idle = w.in.At
+	}
 	s.Demands[0] = (s.Demands[0]*float64(s.Samples) + w.live) / float64(s.Samples+1)
 	s.Samples++
 	if m := s.Demands[1]; m > 0 && (s.Quarters[0] == 0 || m < s.Quarters[0]) {
