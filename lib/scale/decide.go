@@ -132,7 +132,7 @@ func (w *work) fixed() {
 // look reads the signals and moves the memories that hang on them.
 func (w *work) look() {
 	w.views, w.d.Blind = readSignals(w.p, &w.s, w.in)
-	w.fresh = w.d.Blind == 0 && len(w.views) > 0
+	w.fresh = w.d.Blind == 0
 	for _, v := range w.views {
 		if v.fresh {
 			w.live = max(w.live, v.live)
@@ -251,7 +251,7 @@ func (w *work) up(wish int) {
 		w.d.Reason = Stay
 		return
 	}
-	if w.noMoreConsumers() {
+	if w.noMore() {
 		w.d.Limits = append(w.d.Limits, Limit{Code: LimitStuck, From: wish, To: size})
 		w.d.Reason = Hold
 		return
