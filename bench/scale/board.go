@@ -91,7 +91,7 @@ func board(o options) error {
 		return err
 	}
 	shares := map[string]float64{}
-	for seed := 1; seed <= o.seeds; seed++ {
+	for seed := o.first; seed < o.first+o.seeds; seed++ {
 		for _, name := range o.names() {
 			runs, err := play(o, name, seed, known, shares)
 			if err != nil {
@@ -104,7 +104,7 @@ func board(o options) error {
 				known[r.key()] = r
 			}
 		}
-		fmt.Fprintf(os.Stderr, "seed %d of %d\n", seed, o.seeds)
+		fmt.Fprintf(os.Stderr, "seed %d of %d to %d\n", seed, o.first, o.first+o.seeds-1)
 	}
 	tables(os.Stdout, o, known)
 	return nil

@@ -68,7 +68,7 @@ func figures() []figure {
 
 // tables prints the scoreboard as markdown.
 func tables(out io.Writer, o options, known map[string]run) {
-	fmt.Fprintf(out, "%s; seeds 1 to %d; mean ± 95 %% interval\n\n", version(), o.seeds)
+	fmt.Fprintf(out, "%s; seeds %d to %d; mean ± 95 %% interval\n\n", version(), o.first, o.first+o.seeds-1)
 	summary(out, o, known)
 	for _, f := range figures() {
 		matrix(out, o, known, f)
@@ -87,7 +87,7 @@ func webTraces(o options) (names []string) {
 
 // each collects a figure of a policy over the seeds: f adds up or averages one seed's traces.
 func each(o options, known map[string]run, policy string, traces []string, f func([]run) float64) (s series) {
-	for seed := 1; seed <= o.seeds; seed++ {
+	for seed := o.first; seed < o.first+o.seeds; seed++ {
 		var runs []run
 		for _, name := range traces {
 			if r, ok := known[run{Policy: policy, Trace: name, Seed: seed}.key()]; ok {

@@ -1,5 +1,4 @@
-// Command scaled decides how many workers of each service run on which node,
-// and makes it so through Consul.
+// Command scaled decides how many workers of each service run on which node.
 package main
 
 import (
@@ -14,11 +13,10 @@ func main() { tool.Main(app()) }
 func app() *cli.App {
 	return &cli.App{
 		Name:  "scaled",
-		Usage: "size and place services",
-		Description: `scaled decides how many workers of each service run, and on which nodes.
-Every decision carries its reason and can be made again from what it was made of.`,
-		Commands: []*cli.Command{
-			planCommand(),
-		},
+		Usage: "decide how many workers of each service run on which node",
+		Description: `scaled sizes services by their demand and places them on the nodes of their
+pools. plan shows what it decides for a snapshot of a fleet, and why; simulate
+tries a policy on a trace of demand before it is switched on.`,
+		Commands: []*cli.Command{planCommand(), simulateCommand(), traceCommand()},
 	}
 }

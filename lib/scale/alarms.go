@@ -4,11 +4,13 @@ import "time"
 
 // The numbers behind alarms. Times are seconds.
 const (
-	blindAlarm  = 600
-	shortSlack  = 30.0 // beyond twice the start-up time
-	helpShare   = 0.30 // of the throughput that a raise should bring
-	helpLeast   = 1.1  // raises by less than this factor prove nothing
-	helpRetries = 600  // after which a queue that was not helped is tried again
+	cappedAlarm  = 60
+	blindAlarm   = 600
+	shortSlack   = 30.0 // beyond twice the start-up time
+	helpShare    = 0.30 // of the throughput that a raise should bring
+	helpLeast    = 1.1  // raises by less than this factor prove nothing
+	effectAtMost = 2    // raises in a row without effect, after which no more workers are added
+	helpRetries  = 600  // after which a service that was not helped is tried again
 )
 
 func (w *work) alarm(code AlarmCode, since int64, missing int) {
@@ -25,7 +27,9 @@ func (w *work) limitAlarms(wish int) {
 	s := &w.s
 	if w.d.Wish > w.high && w.live > 0 {
 		s.Capped = since(s.Capped, w.in.At)
-		w.alarm(AlarmMax, s.Capped, w.d.Wish-w.high)
+		if w.in.At-s.Capped >= cappedAlarm {
+			w.alarm(AlarmMax, s.Capped, w.d.Wish-w.high)
+		}
 	} else {
 		s.Capped = 0
 	}
@@ -86,7 +90,9 @@ func (w *work) effect() {
 		default:
 			e.Fails, e.Since = 0, 0
 		}
-		e.At = 0
+		if e.At = 0; e.Fails > 0 && w.in.Ready > e.To { // it was raised again meanwhile: that is watched next
+			e.At, e.From, e.To, e.Done = w.in.At, e.To, w.in.Ready, rate
+		}
 	}
 	if e.Fails > 0 && !full {
 		*e = Effect{At: e.At, From: e.From, To: e.To, Done: e.Done}
@@ -94,15 +100,16 @@ func (w *work) effect() {
 	if w.d.Reason == Raise && full && e.At == 0 && float64(w.d.Size) >= helpLeast*float64(max(w.in.Ready, 1)) {
 		e.At, e.From, e.To, e.Done = w.in.At, w.in.Ready, w.d.Size, rate
 	}
-	if e.Fails >= 2 {
+	if e.Fails >= effectAtMost {
 		w.alarm(AlarmNoHelp, e.Since, 0)
 	}
 }
 
-// noMoreConsumers: the last raises of a queue did not help, so what is behind it is the bottleneck.
-func (w *work) noMoreConsumers() bool {
+// noMore: the last raises did not help, so what is behind the service is the
+// bottleneck, and more workers would only press on it. It is tried again later.
+func (w *work) noMore() bool {
 	e := &w.s.Effect
-	if w.p.Strategy != Queue || e.Fails < effectAtMost {
+	if e.Fails < effectAtMost {
 		return false
 	}
 	if w.in.At-e.Since > helpRetries {
@@ -130,10 +137,5 @@ func (w *work) alarms() {
 	}
 	if g := w.s.Guard; g.Since > 0 {
 		w.alarm(AlarmCollapse, g.Since, 0)
-	}
-	if w.live > 0 || w.d.Size > 0 && w.d.Wish > 0 {
-		if w.live > 0 {
-			w.s.Idle = 0
-		}
 	}
 }

@@ -132,7 +132,7 @@ func (w *work) fixed() {
 // look reads the signals and moves the memories that hang on them.
 func (w *work) look() {
 	w.views, w.d.Blind = readSignals(w.p, &w.s, w.in)
-	w.fresh = w.d.Blind == 0 && len(w.views) > 0
+	w.fresh = w.d.Blind == 0
 	for _, v := range w.views {
 		if v.fresh {
 			w.live = max(w.live, v.live)
@@ -143,6 +143,12 @@ func (w *work) look() {
 		return
 	}
 	s := &w.s
+	switch {
+	case w.live > 0 || w.busy > 0:
+		s.Idle = 0
+	case s.Idle == 0:
+		s.Idle = w.in.At
+	}
 	s.Demands[0] = (s.Demands[0]*float64(s.Samples) + w.live) / float64(s.Samples+1)
 	s.Samples++
 	if m := s.Demands[1]; m > 0 && (s.Quarters[0] == 0 || m < s.Quarters[0]) {
@@ -245,7 +251,7 @@ func (w *work) up(wish int) {
 		w.d.Reason = Stay
 		return
 	}
-	if w.noMoreConsumers() {
+	if w.noMore() {
 		w.d.Limits = append(w.d.Limits, Limit{Code: LimitStuck, From: wish, To: size})
 		w.d.Reason = Hold
 		return

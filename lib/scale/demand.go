@@ -28,6 +28,7 @@ const (
 	doubtLeast   = 5.0    // Erlangs below which nothing is absurd
 	memory       = 2000.0 // requests that the service time is averaged over
 	fewRequests  = 20.0   // below them a window says too little about the service time
+	unknownTime  = 1.0    // service time of which nothing is known
 	drainTime    = 10.0   // in which waiting requests are worked off
 	patience     = 10.0   // seconds after which a waiting request is gone anyway
 	roughMemory  = 600.0  // seconds over which roughness is averaged
@@ -109,6 +110,9 @@ func serviceTime(p Policy, st *SignalState, l Load, tick float64) float64 {
 		if l.Service > 0 {
 			st.S = l.Service
 		}
+		if st.S == 0 {
+			return unknownTime
+		}
 		return st.S
 	}
 	window, n, s := 10.0, l.Done10*10, 0.0
@@ -123,8 +127,10 @@ func serviceTime(p Policy, st *SignalState, l Load, tick float64) float64 {
 	switch {
 	case n <= 0 && st.S > 0:
 		return st.S // nothing was completed: what is known stays
+	case n <= 0 && l.Busy60 > 0: // nothing ever was: it takes at least as long as we have looked
+		return max(l.Service, l.Busy60*60/max(l.Busy, 1))
 	case n <= 0:
-		return max(l.Service, window) // nothing ever was: it takes longer than we have looked
+		return max(l.Service, unknownTime)
 	}
 	cv := math.Sqrt(l.CV2)
 	if cv == 0 {

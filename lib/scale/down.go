@@ -166,12 +166,6 @@ func (w *work) busyFloor() int {
 // zero takes the last workers away once nothing came for long enough.
 func (w *work) zero(refuse func(LimitCode, Reason)) {
 	idle := w.s.Idle
-	if w.live > 0 || w.busy > 0 {
-		idle = 0
-	} else if idle == 0 {
-		idle = w.in.At
-	}
-	w.s.Idle = idle
 	if idle == 0 || float64(w.in.At-idle) < max(w.p.ZeroAfter.Seconds(), 1) {
 		refuse(LimitZero, Hold)
 		if idle > 0 {

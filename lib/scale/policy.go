@@ -42,16 +42,16 @@ const (
 
 // Policy is what is wanted of one service: its spec with what was set by hand.
 type Policy struct {
-	Strategy  Strategy       `json:"strategy"`
-	Target    float64        `json:"target,omitempty"`    // busy share of workers, 0 < t ≤ 1; 0: size by Wait
-	Wait      float64        `json:"wait,omitempty"`      // share of requests that may wait longer than WaitOver, 0 < w < 1
-	WaitOver  time.Duration  `json:"wait_over,omitempty"` // 0: any wait counts, which is Erlang C itself
-	Min       int            `json:"min"`                 // enforced before any signal is read
-	Max       int            `json:"max,omitempty"`       // 0: no bound of its own; at most MaxSize
-	Zero      bool           `json:"zero,omitempty"`      // may have no workers while nothing comes
-	ZeroAfter time.Duration  `json:"zero_after,omitempty"`
-	StartUp   time.Duration  `json:"start_up"` // from the decision until a new worker serves
-	Down      spec.ScaleDown `json:"down"`     // hold, and share per minute
+	Strategy  Strategy      `json:"strategy"`
+	Target    float64       `json:"target,omitempty"`    // busy share of workers, 0 < t ≤ 1; 0: size by Wait
+	Wait      float64       `json:"wait,omitempty"`      // share of requests that may wait longer than WaitOver, 0 < w < 1
+	WaitOver  time.Duration `json:"wait_over,omitempty"` // 0: any wait counts, which is Erlang C itself
+	Min       int           `json:"min"`                 // enforced before any signal is read
+	Max       int           `json:"max,omitempty"`       // 0: no bound of its own; at most MaxSize
+	Zero      bool          `json:"zero,omitempty"`      // may have no workers while nothing comes
+	ZeroAfter time.Duration `json:"zero_after,omitempty"`
+	StartUp   time.Duration `json:"start_up"` // from the decision until a new worker serves
+	Down      Down          `json:"down"`
 
 	Drain     time.Duration `json:"drain,omitempty"` // queue: time in which a backlog is worked off
 	OnBlind   OnBlind       `json:"on_blind"`
@@ -66,12 +66,18 @@ type Policy struct {
 	Hand      *Hand         `json:"hand,omitempty"`
 }
 
+// Down bounds how fast a service gets smaller.
+type Down struct {
+	After time.Duration `json:"after"` // the largest size that was needed within it is kept
+	Step  float64       `json:"step"`  // share that may go in one minute; 0 or 1: all at once
+}
+
 // FromSpec is the policy of a service's scale section. signals are the names of
 // the signals that it must have; none: every signal that was ever there.
 func FromSpec(s spec.Scale, signals ...string) Policy {
 	p := Policy{
 		Strategy: Strategy(s.Strategy), Target: s.Target, Wait: s.Wait, WaitOver: s.WaitOver,
-		Min: s.Min, Max: s.Max, Zero: s.Min == 0, ZeroAfter: s.Down.After, StartUp: s.StartUp, Down: s.Down,
+		Min: s.Min, Max: s.Max, Zero: s.Min == 0, ZeroAfter: s.Down.After, StartUp: s.StartUp, Down: Down(s.Down),
 		Drain: s.Drain, OnBlind: OnBlind(s.OnBlind), Seasonal: s.Seasonal, Signals: signals,
 		Survive: s.Survive, MinNodes: s.MinNodes, VIP: s.Priority == "vip", Pool: s.Pool, Tick: DefaultTick,
 	}

@@ -4,14 +4,13 @@ import "math"
 
 // The numbers behind queues.
 const (
-	queueBusy    = 0.88 // share of its time that a consumer is planned to work
-	queueIdle    = 0.75 // below it there are too many
-	queueFull    = 0.98 // above it too few
-	queueBand    = 0.10 // raises by half of this share and lowerings by this share are not worth it
-	queueSlack   = 5.0  // seconds' worth of messages that may lie there always
-	stuckShare   = 0.10 // consumers that take less than this share of what they could are stuck
-	queueDrain   = 90.0 // seconds, where the policy has none
-	effectAtMost = 3    // raises in a row without effect, after which no more consumers are added
+	queueBusy  = 0.88 // share of its time that a consumer is planned to work
+	queueIdle  = 0.75 // below it there are too many
+	queueFull  = 0.98 // above it too few
+	queueBand  = 0.10 // raises by half of this share and lowerings by this share are not worth it
+	queueSlack = 5.0  // seconds' worth of messages that may lie there always
+	stuckShare = 0.10 // consumers that take less than this share of what they could are stuck
+	queueDrain = 90.0 // seconds, where the policy has none
 )
 
 // readBacklog turns a queue into a number of consumers:

@@ -8,6 +8,9 @@ import (
 // freshTicks is after how many ticks a sample is too old.
 const freshTicks = 3
 
+// forgotten is after how many seconds a signal that the policy does not ask for is no longer missed.
+const forgotten = 86400
+
 // readSignals looks at every signal: those that are there and those that the
 // policy asks for. Sorted by name. blind is for how many seconds the longest
 // missing one of the needed signals has been missing; 0: none is.
@@ -15,6 +18,11 @@ func readSignals(p Policy, s *State, in Input) (views []view, blind int64) {
 	names := slices.Clone(p.Signals)
 	for _, sig := range in.Signals {
 		names = append(names, sig.Name)
+	}
+	for _, st := range s.Signals {
+		if in.At-st.Fresh < forgotten { // one that was there does not just go
+			names = append(names, st.Name)
+		}
 	}
 	slices.Sort(names)
 	names = slices.Compact(names)
@@ -42,6 +50,9 @@ func readSignals(p Policy, s *State, in Input) (views []view, blind int64) {
 		views = append(views, v)
 	}
 	s.Signals = states
+	if len(views) == 0 {
+		blind = max(1, in.At-s.First)
+	}
 	return views, blind
 }
 

@@ -86,8 +86,10 @@ func (st *station) next(ms, end int64) int64 {
 	return end
 }
 
-// second plays one second. at and time are its arrivals. It goes from event to
-// event: an arrival, or the end of a request.
+// block is how many milliseconds are played at once where nobody can come to wait.
+const block = 16
+
+// second plays one second. at and time are its arrivals.
 func (st *station) second(now int64, at []uint16, time []uint32, out *tally) {
 	if len(st.far) > 0 {
 		st.nearer(now)
@@ -95,15 +97,65 @@ func (st *station) second(now int64, at []uint16, time []uint32, out *tally) {
 	if st.timeout > 0 {
 		st.expire(now, out)
 	}
-	next, busy, begin, end := 0, int64(0), st.begin, now+1000
-	for ms, from := now, now; ; from = ms + 1 {
-		event := st.next(from, end)
+	next, end := 0, now+1000
+	for ms := now; ms < end; {
+		to := min((ms|(block-1))+1, end)
+		n := next
+		for n < len(at) && int64(at[n]) < to-now {
+			n++
+		}
+		// With room for all that arrive, their order does not matter.
+		if st.begin && st.head == st.tail && st.busy+n-next <= st.cap {
+			out.busy += st.easy(now, ms, to, at[next:n], time[next:n], out)
+		} else {
+			out.busy += st.exact(now, ms, to, at[next:n], time[next:n], out)
+		}
+		next, ms = n, to
+	}
+	out.arrived += len(at)
+}
+
+// easy plays the milliseconds from ms to to, in which every arrival is served at
+// once. It returns the worker-milliseconds.
+func (st *station) easy(now, ms, to int64, at []uint16, time []uint32, out *tally) int64 {
+	busy := int64(st.busy) * (to - ms)
+	for i, a := range at {
+		begin := now + int64(a)
+		busy += to - begin
+		st.start(begin, time[i])
+	}
+	out.started += len(at)
+	k := ms & (ringSize - 1)
+	word := st.some[k>>6] >> (k & 63)
+	if rest := to - ms; rest < 64 {
+		word &= 1<<rest - 1
+	}
+	if word == 0 {
+		return busy
+	}
+	st.some[k>>6] &^= word << (k & 63)
+	for ; word != 0; word &= word - 1 {
+		d := int64(bits.TrailingZeros64(word))
+		n := st.ends[k+d]
+		st.ends[k+d] = 0
+		busy -= int64(n) * (to - ms - d)
+		st.busy -= int(n)
+		out.done += int(n)
+	}
+	return busy
+}
+
+// exact does the same from event to event: an arrival, or the end of a request.
+func (st *station) exact(now, ms, to int64, at []uint16, time []uint32, out *tally) (busy int64) {
+	next := 0
+	for from := ms; ; from = ms + 1 {
+		event := st.next(from, to)
 		if next < len(at) {
 			event = min(event, now+int64(at[next]))
 		}
 		busy += int64(st.busy) * (event - ms)
-		if ms = event; ms == end {
-			break
+		if ms = event; ms == to {
+			return busy
 		}
 		k := ms & (ringSize - 1)
 		if n := st.ends[k]; n > 0 {
@@ -112,7 +164,7 @@ func (st *station) second(now int64, at []uint16, time []uint32, out *tally) {
 			st.finish(ms, int(n), out)
 		}
 		for next < len(at) && int64(at[next]) == ms-now {
-			if begin && st.busy < st.cap && st.head == st.tail {
+			if st.begin && st.busy < st.cap && st.head == st.tail {
 				st.start(ms, time[next])
 				out.started++
 			} else {
@@ -121,8 +173,6 @@ func (st *station) second(now int64, at []uint16, time []uint32, out *tally) {
 			next++
 		}
 	}
-	out.arrived += len(at)
-	out.busy += busy
 }
 
 // finish ends n requests, and lets their workers take what waits.
