@@ -9,7 +9,6 @@ import (
 	"svckit/lib/place"
 	"svckit/lib/planner"
 	"svckit/lib/scale"
-	"svckit/lib/spec"
 )
 
 const (
@@ -106,7 +105,7 @@ func fleet(seed uint64, tick time.Duration) (planner.Snapshot, []load) {
 				Name: fmt.Sprintf("%s%03d/web", g.name, i),
 				Policy: scale.Policy{
 					Strategy: scale.BusyRatio, Wait: 0.01, WaitOver: 100 * time.Millisecond, Min: 2, StartUp: startUp,
-					Down: spec.ScaleDown{After: 5 * time.Minute, Step: 0.15}, OnBlind: scale.BlindHold, Signals: []string{"requests"},
+					Down: scale.Down{After: 5 * time.Minute, Step: 0.15}, OnBlind: scale.BlindHold, Signals: []string{"requests"},
 					Survive: "node", MinNodes: 2, VIP: g.class == place.VIP, Pool: g.name, Tick: tick,
 				},
 				Shape: planner.Shape{Unit: "workers", Spread: []place.Spread{place.Balanced, place.Equal}[i%2], CPU: workerCPU, Memory: int64(256+r.IntN(512)) << 20},

@@ -12,6 +12,7 @@ import (
 	"svckit/lib/fault"
 	"svckit/lib/place"
 	"svckit/lib/planner"
+	"svckit/lib/scale"
 	"svckit/lib/tool"
 )
 
@@ -29,9 +30,6 @@ which won, what limited it, node by node where it goes, and what moves.`,
 		},
 		Action: tool.Action(func(_ context.Context, s *tool.Session, c *cli.Context) error {
 			name := c.Args().First()
-			if c.Args().Len() > 1 {
-				return fault.New(fault.Usage, "plan: expected one service at most, got %d", c.Args().Len())
-			}
 			if c.String("from") == "" {
 				return fault.WithHint(fault.New(fault.Usage, "plan: no snapshot is named"), "give one with --from FILE")
 			}
@@ -83,6 +81,7 @@ func readSnapshot(s *tool.Session, path string) (planner.Snapshot, error) {
 
 // servicePlan is the plan of one service.
 type servicePlan struct {
+	Input     scale.Input     `json:"input"` // what the size was made of
 	Service   planner.Sized   `json:"service"`
 	Placement place.Placement `json:"placement"`
 	Waves     []place.Wave    `json:"waves"` // its steps; empty waves are those of others
@@ -102,7 +101,7 @@ func showService(s *tool.Session, snapshot planner.Snapshot, plan planner.Plan, 
 	}
 	out := servicePlan{Placement: plan.Place.Services[at], Pool: snapshot.Services[of].Policy.Pool, Waves: []place.Wave{}, Loans: []place.Loan{}}
 	if k := slices.IndexFunc(plan.Services, func(z planner.Sized) bool { return z.Name == name }); k >= 0 {
-		out.Service = plan.Services[k]
+		out.Service, out.Input = plan.Services[k], plan.Services[k].Input
 	} else {
 		out.Service.Name = name
 	}

@@ -154,35 +154,6 @@ func sizeWhy(d *scale.Decision) string {
 	return out
 }
 
-// formula says what a formula does.
-func formula(y scale.Why) string {
-	for _, row := range []struct {
-		why  scale.Why
-		text string
-	}{
-		{scale.WhyMin, "the policy's minimum"},
-		{scale.WhySteady, "arrivals of the last minute × service time"},
-		{scale.WhySurge, "arrivals of the last 10 seconds × service time: above the minute by more than chance"},
-		{scale.WhyGrowth, "arrivals × service time, growth continued over the start-up time"},
-		{scale.WhyWaiting, "arrivals × service time, and what waits is worked off"},
-		{scale.WhyBusy, "never fewer than are busy"},
-		{scale.WhyBacklog, "arrivals × time of a message, growth, and the backlog drained in time"},
-		{scale.WhyStuck, "consumers take nothing, so no more of them"},
-		{scale.WhySchedule, "a schedule's floor"},
-		{scale.WhyAnnounced, "a load that was announced"},
-		{scale.WhyHistory, "expected at this time from earlier days"},
-		{scale.WhyTrend, "no signal: the growth before goes on"},
-		{scale.WhyReturn, "what may come back at once after a collapse"},
-		{scale.WhyDoubt, "an absurd sample, which waits for a second one"},
-		{scale.WhyBlindMax, "no signal: the policy wants its maximum"},
-	} {
-		if row.why == y {
-			return row.text
-		}
-	}
-	return string(y)
-}
-
 // write writes all about one service.
 func (p servicePlan) write(w io.Writer, s *tool.Session) {
 	d := &p.Service.Decision
@@ -191,7 +162,7 @@ func (p servicePlan) write(w io.Writer, s *tool.Session) {
 	}
 	if d.At != 0 {
 		fmt.Fprintf(w, "%s: size %s (%s), in pool %s\n", p.Service.Name, change(d.From, d.Size), d.Reason, p.Pool)
-		writeSize(w, s, d)
+		writeSize(w, s, &p.Service)
 	}
 	x := p.Placement
 	fmt.Fprintf(w, "\nplaced %d of %d\n", x.Total, x.Wanted)
@@ -219,24 +190,43 @@ func (p servicePlan) write(w io.Writer, s *tool.Session) {
 	writeLoans(w, s, p.Loans)
 }
 
-func writeSize(w io.Writer, s *tool.Session, d *scale.Decision) {
-	fmt.Fprintf(w, "  wish %d for %.2f Erlangs; at least %d must be left after a loss\n", d.Wish, d.Demand, d.Floor)
+// writeSize tells what a size was made of: inputs, proposals with the winner first, limits.
+func writeSize(w io.Writer, s *tool.Session, z *planner.Sized) {
+	d := &z.Decision
+	for i := range z.Input.Signals {
+		fmt.Fprintf(w, "  %s\n", signal(&z.Input.Signals[i], z.Input.At))
+	}
+	fmt.Fprintf(w, "  %d ready, %d starting; its pool has room for %d\n", z.Input.Ready, z.Input.Starting, z.Input.Capacity)
 	t := s.Table()
 	for i, x := range d.Proposals {
-		mark := "  "
+		mark := " "
 		if i == 0 {
-			mark = "* "
+			mark = "*"
 		}
-		t.Row("  "+mark+x.Source, fmt.Sprint(x.Size), formula(x.Why))
+		t.Row("  "+mark, fmt.Sprint(x.Size), x.Words())
 	}
 	t.Write(w)
 	for _, l := range d.Limits {
 		fmt.Fprintf(w, "  limit %s: %d → %d\n", l.Code, l.From, l.To)
 	}
-	if d.Blind > 0 {
-		fmt.Fprintf(w, "  a needed signal is missing for %ds\n", d.Blind)
+	if z.Remain > 0 {
+		fmt.Fprintf(w, "  at least %d must be left after a loss\n", z.Remain)
 	}
 	for _, a := range d.Alarms {
-		fmt.Fprintf(w, "  alarm %s %s\n", a.Code, missing(a))
+		fmt.Fprintf(w, "  alarm %s\n", strings.TrimSpace(string(a.Code)+" "+missing(a)))
 	}
+}
+
+// signal tells what is seen of one signal.
+func signal(x *scale.Signal, at int64) string {
+	out := "signal " + x.Name
+	switch {
+	case x.Error != "":
+		return out + ": missing: " + x.Error
+	case x.Load != nil:
+		out += fmt.Sprintf(": %.1f requests/s in 10 s, %.1f in 60 s; %.1f busy, %.0f waiting", x.Load.Rate10, x.Load.Rate60, x.Load.Busy, x.Load.Waiting)
+	case x.Backlog != nil:
+		out += fmt.Sprintf(": %.0f messages wait, %.0f are worked on; %.1f come and %.1f go a second", x.Backlog.Ready, x.Backlog.Unacked, x.Backlog.In60, x.Backlog.Out60)
+	}
+	return out + fmt.Sprintf("; %d s old, from %.0f%% of its workers", at-x.At, 100*x.Coverage)
 }

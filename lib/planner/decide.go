@@ -55,6 +55,7 @@ func Decide(s Snapshot) Plan {
 		}
 		out.Services = append(out.Services, sized)
 		d := demand(v, o.Decision.Size, sized.Remain)
+		d.Fixed = d.Fixed || o.Decision.Reason == scale.Fixed || o.Decision.Reason == scale.ByHand
 		if why := f.hold(v, &o.Decision); why != "" {
 			d.Hold = true
 			out.Held = append(out.Held, Held{v.Name, why})
@@ -107,6 +108,9 @@ const (
 // makes a service thinner.
 func remain(v *Service, o *scale.Outcome) int {
 	d := &o.Decision
+	if d.Reason == scale.Fixed || d.Reason == scale.ByHand {
+		return 0 // a number is a number
+	}
 	need := d.Floor
 	if st := v.Policy.Strategy; st == scale.BusyRatio || st == scale.RPSRatio {
 		for _, x := range o.State.Signals {

@@ -12,7 +12,6 @@ import (
 	"svckit/lib/fault"
 	"svckit/lib/place"
 	"svckit/lib/scale"
-	"svckit/lib/spec"
 )
 
 const noon = 1_700_000_000
@@ -23,7 +22,7 @@ func service(name, pool string, rps float64, ready int) Service {
 		Name: name,
 		Policy: scale.Policy{
 			Strategy: scale.BusyRatio, Wait: 0.01, WaitOver: 100 * time.Millisecond, Min: 1, StartUp: 15 * time.Second,
-			Down: spec.ScaleDown{After: 5 * time.Minute, Step: 0.15}, OnBlind: scale.BlindHold, Survive: "node", MinNodes: 2, Pool: pool, Tick: scale.DefaultTick,
+			Down: scale.Down{After: 5 * time.Minute, Step: 0.15}, OnBlind: scale.BlindHold, Survive: "node", MinNodes: 2, Pool: pool, Tick: scale.DefaultTick,
 			Signals: []string{"requests"},
 		},
 		Shape: Shape{Unit: "workers", Spread: place.Balanced, CPU: 500, Memory: 256 << 20},
