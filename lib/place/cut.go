@@ -75,13 +75,7 @@ func (b *book) restore(old []saved) {
 		if slices.Equal(s.seats, old[i].seats) {
 			continue
 		}
-		for _, t := range s.seats {
-			b.put(s, t.host, -t.n)
-		}
-		for _, t := range old[i].seats {
-			b.put(s, t.host, t.n)
-		}
-		s.seats = old[i].seats
+		b.reseat(s, old[i].seats)
 	}
 }
 

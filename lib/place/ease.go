@@ -74,6 +74,9 @@ func (s *service) moves(b *book) int {
 func (b *book) ease() {
 	left, untouched := b.budget()
 	spend := func(n int) bool {
+		if n <= 0 {
+			return true // only this plan put it there
+		}
 		if n > left && !untouched {
 			return false
 		}
@@ -176,9 +179,10 @@ func (b *book) swap(s *service, from int32, why marks, spend func(int) bool) boo
 		}
 		return why == markHot
 	})
-	if runs := min(n, s.seats[at].was); best < 0 || runs > 0 && !spend(runs) { // what only this plan put here costs nothing
+	if best < 0 {
 		return false
 	}
+	seats, before := slices.Clone(s.seats), s.moves(b)
 	for k := range b.work {
 		if b.work[k].host == from {
 			x.add(k, -n)
@@ -190,9 +194,24 @@ func (b *book) swap(s *service, from int32, why marks, spend func(int) bool) boo
 		k = len(b.work) - 1
 	}
 	x.add(k, n)
-	s.marks |= why
 	x.close()
+	if !spend(s.moves(b) - before) {
+		b.reseat(s, seats)
+		return false
+	}
+	s.marks |= why
 	return true
+}
+
+// reseat puts a service back where it was.
+func (b *book) reseat(s *service, seats []seat) {
+	for _, t := range s.seats {
+		b.put(s, t.host, -t.n)
+	}
+	for _, t := range seats {
+		b.put(s, t.host, t.n)
+	}
+	s.seats = seats
 }
 
 // merge moves what a service has on a host to the hosts that it is on already,
@@ -211,13 +230,8 @@ func (b *book) merge(s *service, from int32, spend func(int) bool) {
 		s.marks = marks | markVacated
 		return
 	}
-	for _, t := range s.seats {
-		b.put(s, t.host, -t.n)
-	}
-	for _, t := range seats {
-		b.put(s, t.host, t.n)
-	}
-	s.seats, s.marks = seats, marks
+	b.reseat(s, seats)
+	s.marks = marks
 }
 
 // nodes is on how many hosts s is.

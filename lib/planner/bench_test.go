@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"syscall"
 	"testing"
+	"time"
 
 	"svckit/lib/place"
 )
@@ -61,9 +63,14 @@ func BenchmarkPass(b *testing.B) {
 			b.Run(fmt.Sprintf("%dx%d/%s", size.services, size.nodes, row.name), func(b *testing.B) {
 				b.ReportAllocs()
 				var p Plan
+				began, n := used(b), 0
 				for b.Loop() {
+					n++
 					p = Decide(row.s)
 				}
+				cpu, peak := used(b)-began, peakOf(b)
+				b.ReportMetric(float64(cpu.Microseconds())/1000/float64(n), "cpu-ms/op")
+				b.ReportMetric(peak, "peak-MiB")
 				b.ReportMetric(float64(len(p.Place.Short)), "short")
 				steps := 0
 				for _, w := range p.Place.Waves {
@@ -73,4 +80,24 @@ func BenchmarkPass(b *testing.B) {
 			})
 		}
 	}
+}
+
+// used is the processor time of this process: on a machine that others use too it says more than the clock.
+func used(b *testing.B) time.Duration {
+	b.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// peakOf is the most memory that the process had so far, in MiB.
+func peakOf(b *testing.B) float64 {
+	b.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return float64(u.Maxrss) / 1024
 }
