@@ -30,7 +30,7 @@ func (b *book) open(s *service) shaper {
 			continue
 		}
 		b.stamp[t.host] = b.clock
-		b.work = append(b.work, spot{t.host, t.n, t.was})
+		b.work = append(b.work, spot(t))
 		b.sums[h.zone] += t.n
 		x.sum += t.n
 	}
@@ -263,10 +263,11 @@ func (x *shaper) largest(zone int32) int {
 // even moves workers from where there are too many, as far as others have room.
 func (x *shaper) even() {
 	for range x.sum {
-		k, to := x.largest(-1), -1
+		k := x.largest(-1)
 		if k < 0 {
 			return
 		}
+		var to int
 		if zone := x.fullZone(); zone >= 0 {
 			if k, to = x.largest(zone), x.target(x.need.hard-1, zone); to < 0 {
 				to = x.fresh(zone)

@@ -84,7 +84,6 @@ type service struct {
 	grant int // may have no more for now; -1: no bound
 	seats []seat
 	marks marks
-	moved int // voluntarily
 }
 
 // marks are what happened to a service, for its reasons.

@@ -122,7 +122,7 @@ type Rules struct {
 // Defaults returns the usual rules (scaling.md §6.10; the pool thresholds are measured in docs/placement.md).
 func Defaults() Rules {
 	return Rules{
-		Skew: 1.25, BorrowAt: 0.95, ReturnAt: 0.88, ReturnAfter: 10 * time.Minute, DueAhead: 15 * time.Minute,
+		Skew: 1.25, BorrowAt: 0.96, ReturnAt: 0.91, ReturnAfter: 10 * time.Minute, DueAhead: 15 * time.Minute,
 		HotFor: 10 * time.Minute, HotLoad: 0.5, MovesAnHour: 0.02,
 	}
 }

@@ -116,7 +116,7 @@ func (x *shaper) close() {
 	}
 	for _, w := range b.work {
 		if w.n > 0 || w.was > 0 {
-			out = append(out, seat{w.host, w.n, w.was})
+			out = append(out, seat(w))
 		}
 	}
 	slices.SortFunc(out, func(a, c seat) int { return cmp.Compare(a.host, c.host) })

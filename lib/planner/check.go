@@ -54,7 +54,7 @@ func checkServiceName(s string) error {
 }
 
 func within[T int | int64 | float64 | time.Duration](what string, n, least, most T) error {
-	if n < least || n > most || n != n { //nolint:staticcheck // NaN differs from itself
+	if n < least || n > most || n != n { // NaN differs from itself
 		return fmt.Errorf("%s: expected %v to %v, got %v", what, least, most, n)
 	}
 	return nil
