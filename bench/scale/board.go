@@ -62,7 +62,7 @@ func recommended(t *simulate.Trace, startUp int) scale.Policy {
 		OnBlind: "forecast", Seasonal: true, Drain: 90 * time.Second,
 	})
 	if t.Queue() {
-		p.Strategy, p.Wait, p.WaitOver = scale.Queue, 0, 0
+		p.Strategy, p.Wait, p.WaitOver, p.Down.After = scale.Queue, 0, 0, 6*time.Minute
 	}
 	return p
 }
