@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"sync"
 	"time"
 
 	"svckit/bench/peers"
@@ -33,16 +34,16 @@ type contender struct {
 	about string
 	queue bool
 	web   bool
-	make  func(t *simulate.Trace, usual []*simulate.Trace, startUp int) simulate.Controller
+	make  func(t *simulate.Trace, usual func() []*simulate.Trace, startUp int) simulate.Controller
 }
 
 // ours is svckit as it is recommended: the same policy for every trace.
 func ours() []contender {
-	rule := func(history, lane bool) func(*simulate.Trace, []*simulate.Trace, int) simulate.Controller {
-		return func(t *simulate.Trace, usual []*simulate.Trace, startUp int) simulate.Controller {
+	rule := func(history, lane bool) func(*simulate.Trace, func() []*simulate.Trace, int) simulate.Controller {
+		return func(t *simulate.Trace, usual func() []*simulate.Trace, startUp int) simulate.Controller {
 			r := &simulate.Rule{Policy: recommended(t, startUp), Lane: lane}
 			if history {
-				r.History = simulate.Learn(usual)
+				r.History = simulate.Learn(usual())
 			}
 			return r
 		}
@@ -62,7 +63,7 @@ func recommended(t *simulate.Trace, startUp int) scale.Policy {
 		OnBlind: "forecast", Seasonal: true, Drain: 90 * time.Second,
 	})
 	if t.Queue() {
-		p.Strategy, p.Wait, p.WaitOver = scale.Queue, 0, 0
+		p.Strategy, p.Wait, p.WaitOver, p.Down.After = scale.Queue, 0, 0, 6*time.Minute
 	}
 	return p
 }
@@ -70,10 +71,11 @@ func recommended(t *simulate.Trace, startUp int) scale.Policy {
 func contenders() []contender {
 	all := ours()
 	for _, p := range peers.All() {
-		all = append(all, contender{p.Name, p.About, p.Queue, p.Web, func(t *simulate.Trace, usual []*simulate.Trace, startUp int) simulate.Controller {
+		all = append(all, contender{p.Name, p.About, p.Queue, p.Web, func(t *simulate.Trace, usual func() []*simulate.Trace, startUp int) simulate.Controller {
 			w := peers.World{Trace: t, Service: t.Service[0], StartUp: startUp}
-			if len(usual) > 0 && !t.Queue() {
-				w.Usual = usual[len(usual)-1]
+			if p.Name == "static" && usual != nil && !t.Queue() {
+				days := usual()
+				w.Usual = days[len(days)-1]
 			}
 			return p.New(w)
 		}})
@@ -92,8 +94,9 @@ func board(o options) error {
 	}
 	shares := map[string]float64{}
 	for seed := o.first; seed < o.first+o.seeds; seed++ {
+		week := sync.OnceValue(func() []*simulate.Trace { return simulate.Week(uint64(seed)) })
 		for _, name := range o.names() {
-			runs, err := play(o, name, seed, known, shares)
+			runs, err := play(o, name, seed, known, shares, week)
 			if err != nil {
 				return err
 			}
@@ -111,7 +114,7 @@ func board(o options) error {
 }
 
 // play plays what is missing of one trace and seed.
-func play(o options, name string, seed int, known map[string]run, shares map[string]float64) ([]run, error) {
+func play(o options, name string, seed int, known map[string]run, shares map[string]float64, week func() []*simulate.Trace) ([]run, error) {
 	t, err := simulate.Generate(name, uint64(seed))
 	if err != nil {
 		return nil, err
@@ -142,13 +145,9 @@ func play(o options, name string, seed int, known map[string]run, shares map[str
 		shares[name] = oracle.Share
 		out = append(out, oracle)
 	}
-	var usual []*simulate.Trace
-	if !t.Queue() {
-		usual = simulate.Week(uint64(seed))
-	}
 	for _, c := range todo {
 		r := run{Policy: c.name, Trace: name, Seed: seed, Oracle: oracle.Oracle, Share: oracle.Share}
-		r.Result = simulate.Run(work, setup, c.make(t, usual, 15), nil)
+		r.Result = simulate.Run(work, setup, c.make(t, week, 15), nil)
 		out = append(out, r)
 	}
 	return out, nil

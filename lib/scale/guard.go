@@ -10,7 +10,7 @@ const (
 	collapseShare  = 0.5  // of what was there a few minutes ago
 	collapseSure   = 5.0  // standard deviations of the requests of a minute
 	collapseLeast  = 1.0  // Erlangs below which a fall costs nothing to follow
-	collapseMargin = 1.2  // clients that come back bring what they could not do meanwhile
+	collapseMargin = 1.3  // clients that come back bring what they could not do meanwhile
 	collapseMost   = 3600 // then the new level is believed
 	collapseKnown  = 0.8  // share of a level of the last hours at which a fall is a return
 	backShare      = 0.8  // of the expectation: demand is back

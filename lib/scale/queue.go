@@ -4,9 +4,9 @@ import "math"
 
 // The numbers behind queues.
 const (
-	queueBusy  = 0.88 // share of its time that a consumer is planned to work
-	queueIdle  = 0.75 // below it there are too many
-	queueFull  = 0.98 // above it too few
+	queueBusy  = 0.96 // share of its time that a consumer is planned to work
+	queueIdle  = 0.80 // below it there are too many
+	queueFull  = 1.02 // above it too few
 	queueBand  = 0.10 // raises by half of this share and lowerings by this share are not worth it
 	queueSlack = 5.0  // seconds' worth of messages that may lie there always
 	stuckShare = 0.10 // consumers that take less than this share of what they could are stuck
@@ -15,7 +15,7 @@ const (
 
 // readBacklog turns a queue into a number of consumers:
 //
-//	c = λ·S/0.88 + (backlog − 5 s of λ + growth until a consumer starts) · S / drain
+//	c = λ·S/0.96 + (backlog − 5 s of λ + growth until a consumer starts) · S / drain
 //
 // Messages that a consumer works on are no backlog: they hold that consumer,
 // which therefore may not be taken away.
@@ -23,8 +23,8 @@ func readBacklog(p Policy, st SignalState, in Input, b Backlog) view {
 	v := view{state: st, why: WhyBacklog}
 	v.s = messageTime(&v.state, in, b)
 	lambda := b.In60
-	if b.In10 > b.In60+3*math.Sqrt(b.In60/10) {
-		lambda = b.In10
+	if b.Ready > queueSlack*b.In60 && b.In10 > b.In60+3*math.Sqrt(b.In60/10) {
+		lambda = b.In10 // it piles up, so the last seconds are no chance
 	}
 	drain := p.Drain.Seconds()
 	if drain <= 0 {
@@ -64,8 +64,8 @@ func readBacklog(p Policy, st SignalState, in Input, b Backlog) view {
 }
 
 // consumers is the number for a Erlangs. Messages may wait a little, so the
-// number stays as it is while the consumers are busy for 75 to 98 % of their
-// time and nothing piles up; else it goes to where they are for 88 %.
+// number stays as it is while the consumers would be busy for 80 to 102 % of
+// their time and nothing piles up; else it goes to where they are for 96 %.
 func consumers(a float64, now int, behind bool) int {
 	busy := a / float64(max(now, 1))
 	if now > 0 && !behind && busy >= queueIdle && busy <= queueFull {

@@ -57,6 +57,7 @@ func rules() Rules {
 			"github.com/goccy/go-yaml":                         {"lib/strictyaml"},
 			"github.com/miekg/dns":                             {"lib/dnsd"},
 			"github.com/urfave/cli":                            {"lib/tool", "cmd"},
+			"gonum.org/v1/plot":                                {"cmd/scaled"},
 			"svckit/lab":                                       {"lab"},
 			"svckit/tools":                                     {"tools"},
 			"svckit/cmd":                                       {"cmd"},
