@@ -44,7 +44,7 @@ docs: ## write the man pages in docs/man from the programs
 bench: setup build ## compare with docker run and docker build, as ratios
 	@$(LAB) run --name $(or $(NAME),bench) --wait 30m -- ./bench/run.sh
 
-bench-scale: ## play the scaling rule and its peers on every trace: the tables of docs/scaling.md (20 minutes of one core)
+bench-scale: ## play the scaling rule and its peers on every trace: the tables of docs/scaling.md (an hour of one core)
 	@go build -buildvcs=$(VCS) -o bin/bench-scale ./bench/scale && nice bin/bench-scale
 
 build: ## build the programs into bin/

@@ -206,15 +206,19 @@ func (w *work) propose() {
 	w.steady = min(w.steady, w.d.Wish)
 }
 
-// sturdy adds what must be there so that losing a node or a zone leaves enough.
+// sturdy adds what must be there so that losing a node or a zone leaves enough
+// to keep a plain service level, if not the policy's: 3 % wait longer than 250 ms.
 func (w *work) sturdy(size int, a float64) int {
+	parts := 0
 	switch w.p.Survive {
 	case "node":
-		return max(size, Survivable(Degraded(a), w.in.Nodes))
+		parts = w.in.Nodes
 	case "zone":
-		return max(size, Survivable(Degraded(a), w.in.Zones))
+		parts = w.in.Zones
+	default:
+		return size
 	}
-	return size
+	return max(size, Survivable(max(Degraded(a), StaffWait(a, 0.03, 0.25, w.service(), 1)), parts))
 }
 
 // choose goes from the size in force to the wish: up at once, down slowly.

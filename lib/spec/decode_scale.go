@@ -54,7 +54,7 @@ func (d *decoder) scale(v y.Value, master Master) Scale {
 }
 
 // weekdays as they are written, Monday first.
-var weekdays = []string{"mon", "tue", "wed", "thu", "fri", "sat", "sun"}
+func weekdays() []string { return []string{"mon", "tue", "wed", "thu", "fri", "sat", "sun"} }
 
 var (
 	clockSyntax = regexp.MustCompile(`^([01][0-9]|2[0-3]):[0-5][0-9]$`)
@@ -81,13 +81,13 @@ func (d *decoder) schedules(v y.Value) (out []Schedule) {
 		}
 		for i, day := range s.Days {
 			at := f.Get("days").Items[i]
-			if !slices.Contains(weekdays, day) {
-				d.Addf(at, "expected one of %s, found %s", strings.Join(weekdays, ", "), at.Found())
+			if !slices.Contains(weekdays(), day) {
+				d.Addf(at, "expected one of %s, found %s", strings.Join(weekdays(), ", "), at.Found())
 			} else if slices.Contains(s.Days[:i], day) {
 				d.Addf(at, "duplicate: %s", day)
 			}
 		}
-		slices.SortStableFunc(s.Days, func(a, b string) int { return slices.Index(weekdays, a) - slices.Index(weekdays, b) })
+		slices.SortStableFunc(s.Days, func(a, b string) int { return slices.Index(weekdays(), a) - slices.Index(weekdays(), b) })
 		switch {
 		case !f.Get("min").Given() && !f.Get("max").Given():
 			d.Addf(item, "a schedule needs a min or a max")
