@@ -17,7 +17,7 @@ VCS = $(shell git rev-parse HEAD >/dev/null 2>&1 && echo true || echo false)
 PROGRAMS = $(notdir $(wildcard cmd/*))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit check docs bench build install clean lab-clean $(LAB)
+.PHONY: help setup demo test unit check docs bench bench-scale build install clean lab-clean $(LAB)
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ docs: ## write the man pages in docs/man from the programs
 
 bench: setup build ## compare with docker run and docker build, and with other DNS servers
 	@$(LAB) run --name $(or $(NAME),bench) --wait 30m -- sh -c './bench/run.sh && ./bench/dns/run.sh'
+
+bench-scale: ## play the scaling rule and its peers on every trace: the tables of docs/scaling.md (an hour of one core)
+	@go build -buildvcs=$(VCS) -o bin/bench-scale ./bench/scale && nice bin/bench-scale
 
 build: ## build the programs into bin/
 	@if [ -n "$(PROGRAMS)" ]; then CGO_ENABLED=0 go build -trimpath -buildvcs=$(VCS) -o bin/ $(PROGRAMS:%=./cmd/%); fi

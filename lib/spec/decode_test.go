@@ -36,7 +36,8 @@ func TestTheExampleOfTheManualDecodesExactly(t *testing.T) {
 			Resources: Resources{CPU: 1.5, Memory: 512 << 20}, Volumes: []Volume{{"/var/lib/shortener", "/data", false}}, Tags: []string{"v2"},
 			Scale: Scale{
 				Unit: "workers", Strategy: "busy_ratio", Target: 0.6, Min: 4, Max: 200, MinNodes: 2, Spread: "balanced", Survive: "node",
-				Down: ScaleDown{10 * time.Minute, 0.1}, Pool: "production", Priority: "vip", Set: true,
+				Down: ScaleDown{10 * time.Minute, 0.1}, Pool: "production", Priority: "vip",
+				StartUp: 15 * time.Second, OnBlind: "forecast", Seasonal: true, Drain: 90 * time.Second, Set: true,
 			},
 		}},
 	}

@@ -126,6 +126,7 @@ func (p *printer) scale(s Scale) {
 	}
 	if s.Wait > 0 {
 		p.line(3, "wait", y.FormatPercent(s.Wait))
+		p.line(3, "wait_over", y.FormatDuration(s.WaitOver))
 	}
 	p.line(3, "min", strconv.Itoa(s.Min))
 	if s.Max > 0 {
@@ -137,6 +138,30 @@ func (p *printer) scale(s Scale) {
 	p.line(3, "down", "{after: "+y.FormatDuration(s.Down.After)+", step: "+y.FormatPercent(s.Down.Step)+"}")
 	p.line(3, "pool", scalar(s.Pool))
 	p.line(3, "priority", s.Priority)
+	p.line(3, "start_up", y.FormatDuration(s.StartUp))
+	p.line(3, "on_blind", s.OnBlind)
+	p.line(3, "seasonal", strconv.FormatBool(s.Seasonal))
+	if s.Strategy == "queue" {
+		p.line(3, "drain", y.FormatDuration(s.Drain))
+	}
+	if len(s.Schedules) == 0 {
+		p.line(3, "schedules", "[]")
+		return
+	}
+	p.line(3, "schedules", "")
+	for _, c := range s.Schedules {
+		var out flow
+		out.add("name", scalar(c.Name))
+		out.add("days", list(c.Days))
+		out.add("from", scalar(c.From))
+		out.add("to", scalar(c.To))
+		out.add("zone", scalar(c.Zone))
+		out.add("min", strconv.Itoa(c.Min))
+		if c.Max > 0 {
+			out.add("max", strconv.Itoa(c.Max))
+		}
+		fmt.Fprintf(&p.b, "        - %s\n", out.String())
+	}
 }
 
 // String is bridge, host or macvlan:NAME, as in app.yaml.

@@ -168,18 +168,35 @@ type Volume struct {
 
 // Scale is the autoscaler's policy, kept and validated here, used by scaled.
 type Scale struct {
-	Unit     string    // workers | instances; default workers when there is a Master, else instances
-	Strategy string    // noop | busy_ratio | rps_ratio | queue; default noop
-	Target   float64   // 0 < t ≤ 1; 0 when Wait is set; default 0.6 for busy_ratio and rps_ratio, else 0
-	Wait     float64   // share of requests that find no free worker, 0 < w < 1; 0 when Target is set
-	Min, Max int       // defaults 1 and 0 (no bound by the spec)
-	MinNodes int       // default 1, or 2 when Survive is not none
-	Spread   string    // equal | balanced (default)
-	Survive  string    // none (default) | node | zone
-	Down     ScaleDown //
-	Pool     string    // default "default"
-	Priority string    // normal (default) | vip
-	Set      bool      // false when app.yaml has no scale section
+	Unit      string        // workers | instances; default workers when there is a Master, else instances
+	Strategy  string        // noop | busy_ratio | rps_ratio | queue; default noop
+	Target    float64       // 0 < t ≤ 1; 0 when Wait is set; default 0.6 for busy_ratio and rps_ratio, else 0
+	Wait      float64       // share of requests that wait longer than WaitOver, 0 < w < 1; 0 when Target is set
+	WaitOver  time.Duration // default 0: any request that finds no free worker; only with Wait
+	Min, Max  int           // defaults 1 and 0 (no bound by the spec); min 0: no worker while nothing comes
+	MinNodes  int           // default 1, or 2 when Survive is not none
+	Spread    string        // equal | balanced (default)
+	Survive   string        // none (default) | node | zone
+	Down      ScaleDown     //
+	Pool      string        // default "default"
+	Priority  string        // normal (default) | vip
+	StartUp   time.Duration // default 15s: from the start of a worker until it serves, where it is not measured
+	OnBlind   string        // hold | forecast (default) | max: what to do without metrics
+	Seasonal  bool          // default true: earlier days count as a floor
+	Drain     time.Duration // default 90s: strategy queue works a backlog off in this time
+	Schedules []Schedule    // sorted by name
+	Set       bool          // false when app.yaml has no scale section
+}
+
+// Schedule is bounds of their own at certain times of the week.
+type Schedule struct {
+	Name string   // a DNS label
+	Days []string // mon … sun, of the beginning; none: every day
+	From string   // 08:30
+	To   string   // exclusive; not after From: ends on the next day
+	Zone string   // IANA name, default UTC
+	Min  int      // 0: no floor
+	Max  int      // 0: no ceiling
 }
 
 // ScaleDown bounds how fast a service gets smaller.

@@ -26,6 +26,10 @@ func rules() Rules {
 			{Package: "dockerfile", Imports: facts, Pure: true},
 			{Package: "rollout", Imports: append(slices.Clone(facts), "cpuset"), Pure: true},
 			{Package: "settle", Imports: facts, Pure: true},
+			{Package: "place", Pure: true},
+			{Package: "planner", Imports: append(slices.Clone(facts), "place", "scale"), Pure: true},
+			{Package: "scale", Imports: facts, Pure: true},
+			{Package: "simulate", Imports: append(slices.Clone(facts), "scale"), Pure: true},
 			// Do.
 			{Package: "apply", Imports: append(slices.Clone(facts), "cpuset", "rollout")},
 			{Package: "follow", Imports: append(slices.Clone(facts), "answer")}, // keeps what svc-dns says up to date
@@ -68,6 +72,7 @@ func rules() Rules {
 			"github.com/vishvananda/netlink":                   {"lib/link"},
 			"github.com/prometheus/client_golang":              {"cmd"},
 			"github.com/urfave/cli":                            {"lib/tool", "cmd"},
+			"gonum.org/v1/plot":                                {"cmd/scaled"},
 			"svckit/lab":                                       {"lab"},
 			"svckit/tools":                                     {"tools"},
 			"svckit/cmd":                                       {"cmd"},
