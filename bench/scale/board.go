@@ -92,6 +92,10 @@ func board(o options) error {
 	if err != nil {
 		return err
 	}
+	if o.only == "none" {
+		tables(os.Stdout, o, known)
+		return nil
+	}
 	shares := map[string]float64{}
 	for seed := o.first; seed < o.first+o.seeds; seed++ {
 		week := sync.OnceValue(func() []*simulate.Trace { return simulate.Week(uint64(seed)) })

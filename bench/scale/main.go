@@ -17,7 +17,7 @@ func main() {
 	flag.IntVar(&o.seeds, "seeds", 20, "seeds of each trace")
 	flag.IntVar(&o.first, "first", 1, "first of the seeds: several processes may share the work, and then their files")
 	flag.StringVar(&o.traces, "traces", "T1,T2,T3,T4,T5,T6,T7,T8,T9,Q", "traces to play")
-	flag.StringVar(&o.only, "only", "", "policies to play; none: all")
+	flag.StringVar(&o.only, "only", "", "policies to play; empty: all; none: print what -keep has")
 	flag.StringVar(&o.keep, "keep", "", "file of results: what it has is not played again, what is played is added")
 	flag.IntVar(&o.heldOut, "held-out", 0, "play this many random services instead of the traces")
 	flag.Parse()

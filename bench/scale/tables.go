@@ -40,7 +40,7 @@ func student(df int) float64 {
 }
 
 func (s series) text(digits int) string {
-	if len(s) == 0 {
+	if len(s) == 0 || s.mean() < 0 { // below 0: there is none
 		return "-"
 	}
 	if i := s.interval(); i >= math.Pow10(-digits)/2 {
@@ -116,14 +116,14 @@ func summary(out io.Writer, o options, known map[string]run) {
 		}
 	}
 	fs := figures()
-	fmt.Fprintf(out, "### %s together\n\n| policy | SLO minutes | cost, mean | actions | turns | what it is |\n|---|---|---|---|---|---|\n", strings.Join(traces, ", "))
+	fmt.Fprintf(out, "### %s together\n\n| policy | seeds | SLO minutes | cost, mean | actions | turns | what it is |\n|---|---|---|---|---|---|---|\n", strings.Join(traces, ", "))
 	for _, c := range append(contenders(), contender{name: "oracle", about: "knows the future", web: true}) {
 		slo := each(o, known, c.name, traces, total(fs[0].of))
 		if len(slo) == 0 {
 			continue
 		}
 		cost := each(o, known, c.name, traces, func(r []run) float64 { return total(fs[2].of)(r) / float64(len(r)) })
-		fmt.Fprintf(out, "| %s | %s | %s | %s | %s | %s |\n", c.name, slo.text(1), cost.text(3),
+		fmt.Fprintf(out, "| %s | %d | %s | %s | %s | %s | %s |\n", c.name, len(slo), slo.text(1), cost.text(3),
 			each(o, known, c.name, traces, total(fs[3].of)).text(0), each(o, known, c.name, traces, total(fs[4].of)).text(0), c.about)
 	}
 	fmt.Fprintln(out)
