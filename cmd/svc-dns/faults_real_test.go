@@ -36,22 +36,23 @@ func TestAnswersStayWholeWhileAnAgentRestarts(t *testing.T) {
 	for _, s := range []*server{beside, far} {
 		within(t, 10*time.Second, "all instances are answered", func() error { return whole(s, name, 3) })
 	}
+	var missed int64 // answers of Consul's own DNS that failed meanwhile
 	watch := func(what string, fault func()) {
 		a, b, consul := watchName(beside.at, name, 3), watchName(far.at, name, 3), watchName(one.dns, name, 3)
 		fault()
 		a.mustBeWhole(t, what+", asked beside the agent")
 		b.mustBeWhole(t, what+", asked on another node")
 		asked, fewer, _ := consul.end()
+		missed += fewer
 		t.Logf("%s: Consul's own DNS: %d of %d answers failed or lacked instances", what, fewer, asked)
 	}
 	passing := func() {
-		within(t, 10*time.Second, "Consul has noticed", func() error {
+		for end := time.Now().Add(4 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 			var list []any
-			if err := get(one.url()+"/v1/health/service/web?passing", &list); err != nil || len(list) == 3 {
-				return fmt.Errorf("%d instances, error %w", len(list), err)
+			if err := get(one.url()+"/v1/health/service/web?passing", &list); err == nil && len(list) < 3 {
+				break // Consul has noticed; a quick restart it may miss
 			}
-			return nil
-		})
+		}
 		within(t, 30*time.Second, "Consul shows the instances as passing again", func() error {
 			var list []any
 			if err := get(one.url()+"/v1/health/service/web?passing", &list); err != nil || len(list) != 3 {
@@ -64,6 +65,10 @@ func TestAnswersStayWholeWhileAnAgentRestarts(t *testing.T) {
 	watch("agent stopped by TERM and started", func() { client.stop(); client.start(); passing() })
 	watch("agent killed and started", func() { client.kill(); client.start(); passing() })
 	watch("agent away for 12 s", func() { client.kill(); time.Sleep(12 * time.Second); client.start(); passing() })
+
+	if missed == 0 {
+		t.Error("Consul's own DNS answered all the time: the faults were none")
+	}
 
 	shut(2) // an instance that is ill leaves all the same
 	for _, s := range []*server{beside, far} {
