@@ -81,8 +81,12 @@ func (in inside) inCode(code fleet.CodeAt) bool {
 	return code.Mount != "" && (within(in.dir, code.Mount) || within(in.dir, code.Versions))
 }
 
-// replaced renames each place of the code in a text, where it stands as a whole path.
+// replaced renames each place of the code in a text, where it stands as a whole
+// path. Without code on a volume the text stays as it is.
 func replaced(text string, code fleet.CodeAt) string {
+	if code.Mount == "" {
+		return text
+	}
 	var b strings.Builder
 	for {
 		at := strings.Index(text, code.Mount)
