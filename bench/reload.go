@@ -96,7 +96,8 @@ func (g *ground) reloadOurs() side {
 			return nil, err
 		}
 		for _, call := range [][]string{
-			{"svc-build", "--push", "--quiet"}, {"svc-reload", "code/web", "--source", filepath.Join(g.dir, "code-ours"), "--quiet"},
+			{"svc-build", "--push", "--quiet"},
+			{"svc-reload", "code/web", "--source", filepath.Join(g.dir, "code-ours"), "--quiet"},
 			{"svc-run", "up", "code/web", "--instances", "2", "--quiet"},
 		} {
 			if err := g.run("code", call[0], call[1:]...); err != nil {

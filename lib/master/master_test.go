@@ -75,9 +75,13 @@ func TestOtherCodeIsNamedWholePathByWholePath(t *testing.T) {
 		}
 	}
 	for _, row := range []struct{ dir, at, want string }{
-		{"/srv/app", code.At, "/run/code/versions/v2"}, {"/srv/app/web", code.At, "/run/code/versions/v2/web"},
-		{"/run/code/versions/v1/web", code.At, "/run/code/versions/v2/web"}, {"/run/code/versions/v1", "", "/srv/app"},
-		{"/run/code/versions", code.At, "/run/code/versions"}, {"/", code.At, "/"}, {"/srv/application", "", "/srv/application"},
+		{"/srv/app", code.At, "/run/code/versions/v2"},
+		{"/srv/app/web", code.At, "/run/code/versions/v2/web"},
+		{"/run/code/versions/v1/web", code.At, "/run/code/versions/v2/web"},
+		{"/run/code/versions/v1", "", "/srv/app"},
+		{"/run/code/versions", code.At, "/run/code/versions"},
+		{"/", code.At, "/"},
+		{"/srv/application", "", "/srv/application"},
 	} {
 		c := code
 		c.At = row.at
@@ -138,8 +142,12 @@ func TestGunicornWithoutAFolderOfItsOwnStaysInTheOldVersion(t *testing.T) {
 		command, chdir string
 		want           bool
 	}{
-		{"gunicorn app", "/run/code/versions/v1", false}, {"gunicorn app", "/srv/app", true}, {"gunicorn app", "/srv/app/web", true},
-		{"gunicorn --chdir /srv/app app", "/run/code/versions/v2", true}, {"gunicorn --chdir=/srv/app app", "", true}, {"gunicorn --chdir / app", "/srv/app", false},
+		{"gunicorn app", "/run/code/versions/v1", false},
+		{"gunicorn app", "/srv/app", true},
+		{"gunicorn app", "/srv/app/web", true},
+		{"gunicorn --chdir /srv/app app", "/run/code/versions/v2", true},
+		{"gunicorn --chdir=/srv/app app", "", true},
+		{"gunicorn --chdir / app", "/srv/app", false},
 	} {
 		if got := goesAgain(strings.Fields(row.command), map[string]string{"chdir": row.chdir}, code); got != row.want {
 			t.Errorf("%q with chdir %s: %t", row.command, row.chdir, got)

@@ -108,8 +108,11 @@ func TestWorkersAreBroughtBackToTheirNumber(t *testing.T) {
 		now  []fleet.Worker
 		want int
 	}{
-		{"old ones are there", workers(1, 8), 0}, {"too few", workers(8, 9), 1}, {"enough", workers(8, 9, 10, 11), 0},
-		{"too many", workers(8, 9, 10, 11, 12), -1}, {"none yet", nil, 0},
+		{"old ones are there", workers(1, 8), 0},
+		{"too few", workers(8, 9), 1},
+		{"enough", workers(8, 9, 10, 11), 0},
+		{"too many", workers(8, 9, 10, 11, 12), -1},
+		{"none yet", nil, 0},
 	} {
 		if got := p.Resize(rollout.ProofLook{Master: fleet.Master{Workers: row.now}}); got != row.want {
 			t.Errorf("%s: %+d, want %+d", row.name, got, row.want)

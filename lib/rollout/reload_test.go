@@ -152,8 +152,10 @@ func TestTheEndOfAMaintenanceIsReadFromItsReason(t *testing.T) {
 		t.Errorf("until %s, %t", got, ok)
 	}
 	for _, other := range []fleet.Registration{
-		{Health: fleet.Passing, Reason: r.Reason}, {Health: fleet.Maintenance, Reason: "by hand"},
-		{Health: fleet.Maintenance, Reason: "svckit reload until tomorrow, x"}, {Health: fleet.Maintenance},
+		{Health: fleet.Passing, Reason: r.Reason},
+		{Health: fleet.Maintenance, Reason: "by hand"},
+		{Health: fleet.Maintenance, Reason: "svckit reload until tomorrow, x"},
+		{Health: fleet.Maintenance},
 	} {
 		if _, ok := rollout.AsideUntil(other); ok {
 			t.Errorf("%+v was taken for ours", other)

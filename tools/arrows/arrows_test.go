@@ -41,7 +41,7 @@ func rules() Rules {
 			{Package: "dnsd", Imports: append(slices.Clone(reach), "answer")},
 			{Package: "docker", Imports: reach},
 			{Package: "master", Imports: append(slices.Clone(reach), "rollout")}, // gunicorn and uWSGI in containers
-			{Package: "link", Imports: reach}, // the interface that carries svc-dns's address
+			{Package: "link", Imports: reach},                                    // the interface that carries svc-dns's address
 			{Package: "node", Imports: reach},
 			{Package: "notify", Imports: reach}, // the webhooks of an app
 			{Package: "probe", Imports: reach},
