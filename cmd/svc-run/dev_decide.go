@@ -108,18 +108,3 @@ func developers(s spec.Service) spec.Service {
 	s.Code = spec.Code{}
 	return s
 }
-
-// preflight is the command that tells whether gunicorn could load the code now;
-// nil when it is not known. Code that fails to load ends the master on HUP.
-func preflight(s spec.Service, image fleet.Image) []string {
-	argv := s.Command
-	if len(argv) == 0 {
-		argv = image.Command
-	}
-	argv = slices.Concat(image.Entrypoint, argv)
-	at := slices.IndexFunc(argv, func(a string) bool { return path.Base(a) == "gunicorn" })
-	if s.Master != spec.Gunicorn || at < 0 {
-		return nil
-	}
-	return slices.Insert(slices.Clone(argv), at+1, "--check-config")
-}

@@ -71,29 +71,6 @@ func TestWhereTheSourceIsMounted(t *testing.T) {
 	}
 }
 
-func TestPreflightIsTheCommandThatOnlyLoads(t *testing.T) {
-	for _, row := range []struct {
-		name                string
-		master              spec.Master
-		command, entry, cmd string
-		want                string
-	}{
-		{"the spec's command", spec.Gunicorn, "gunicorn -c conf.py app:app", "", "", "gunicorn --check-config -c conf.py app:app"},
-		{"behind another program", spec.Gunicorn, "python3 /usr/bin/gunicorn app:app", "", "", "python3 /usr/bin/gunicorn --check-config app:app"},
-		{"the image's own", spec.Gunicorn, "", "gunicorn", "app:app", "gunicorn --check-config app:app"},
-		{"a script that starts it", spec.Gunicorn, "./start.sh", "", "", ""},
-		{"another master", spec.UWSGI, "uwsgi --ini gunicorn", "", "", ""},
-	} {
-		t.Run(row.name, func(t *testing.T) {
-			got := preflight(spec.Service{Master: row.master, Command: strings.Fields(row.command)},
-				fleet.Image{Entrypoint: strings.Fields(row.entry), Command: strings.Fields(row.cmd)})
-			if strings.Join(got, " ") != row.want {
-				t.Errorf("got %v, want %s", got, row.want)
-			}
-		})
-	}
-}
-
 func TestADeveloperWaitsForNothing(t *testing.T) {
 	s := developers(spec.Service{
 		Check: spec.Check{Type: spec.CheckHTTP, MinHealthy: time.Minute}, Stop: spec.Stop{Drain: time.Minute, Timeout: time.Hour},

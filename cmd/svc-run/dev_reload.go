@@ -8,6 +8,7 @@ import (
 
 	"svckit/lib/fault"
 	"svckit/lib/fleet"
+	"svckit/lib/here"
 	"svckit/lib/rollout"
 )
 
@@ -20,12 +21,22 @@ const (
 // load is never signalled: it would end the master, and nothing would serve.
 func (v *devService) reload(ctx context.Context) error {
 	began := time.Now()
-	if check := preflight(v.spec, v.image); check != nil {
-		if err := v.tryLoad(ctx, check); err != nil {
-			return err
-		}
-	}
 	engine := v.d.base.Engine
+	i, err := engine.Instance(ctx, v.id)
+	if err != nil {
+		return err
+	}
+	masters := here.MastersOf(engine)
+	masters.TryLimit = preflightLimit
+	m, err := masters.Examine(ctx, i, v.spec, fleet.CodeAt{})
+	if err != nil {
+		return err
+	}
+	if len(m.Broken) > 0 {
+		e := fault.New(fault.Unhealthy, "the new code does not load; the old keeps serving")
+		e.Detail = m.Broken
+		return e
+	}
 	list, err := engine.Processes(ctx, v.id)
 	if err != nil {
 		return err
@@ -42,19 +53,6 @@ func (v *devService) reload(ctx context.Context) error {
 	}
 	v.say("reloaded in %s", time.Since(began).Round(10*time.Millisecond))
 	return nil
-}
-
-// tryLoad loads the code in a process of its own beside the master.
-func (v *devService) tryLoad(ctx context.Context, command []string) error {
-	limited, cancel := context.WithTimeout(ctx, preflightLimit)
-	defer cancel()
-	ran, err := v.d.base.Engine.Exec(limited, v.id, fleet.Program{Command: command})
-	if err != nil || ran.Code == 0 {
-		return err
-	}
-	e := fault.New(fault.Unhealthy, "the new code does not load (%s, exit code %d); the old keeps serving", command[0], ran.Code)
-	e.Detail = ran.Last
-	return e
 }
 
 // renewed waits until every worker of before has gone and another one is there.

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"time"
 
@@ -91,6 +92,9 @@ func (m Masters) Examine(ctx context.Context, i fleet.Instance, s spec.Service, 
 	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	inside, err := lookInside(found.PID)
+	if errors.Is(err, fs.ErrPermission) { // not root: what runs beside the master then has the folder and variables of the container
+		err = nil
+	}
 	if err != nil {
 		return found, fault.New(fault.Failed, "look into container %s: %w", i.Name, err)
 	}
