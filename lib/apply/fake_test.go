@@ -119,7 +119,7 @@ func (f *fakeNode) Start(_ context.Context, id string) error {
 	if f.taken[c.Port] {
 		return fleet.ErrPortTaken
 	}
-	c.State, c.StartedAt = fleet.Running, time.Now()
+	c.State, c.StartedAt, c.Restarts = fleet.Running, time.Now(), 0
 	f.boot(c)
 	if strings.Contains(c.want.Image, "crash") {
 		c.State, c.ExitCode, c.Restarts = fleet.Restarting, 3, 1

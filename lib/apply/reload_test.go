@@ -160,6 +160,26 @@ func TestCodeThatLoadsAndIsNotWellIsTakenBack(t *testing.T) {
 	})
 }
 
+func TestAMasterThatEndsIsStartedAnewWithTheCodeOfBefore(t *testing.T) {
+	reloadStage(t, nil, func(t *testing.T, node *fakeNode) {
+		node.manner.fragile = true
+		_, states, err := walked(t.Context(), node, codeJob("v2", nil), func(_ int, s rollout.Step) {
+			if s.Action == rollout.ActPreflight {
+				node.manner.broken = map[string]bool{"v2": true} // it loads beside the master, and not in it
+			}
+		})
+		if fault.KindOf(err) != fault.Unhealthy || !strings.Contains(err.Error(), "was started again") {
+			t.Errorf("%v (%s)", err, fault.KindOf(err))
+		}
+		if contents(node) != "v1 v1" || node.code.Generation != "v1" || len(serving(node)) != 2 {
+			t.Errorf("loaded %q, current %s, %d serve", contents(node), node.code.Generation, len(serving(node)))
+		}
+		if !slices.Equal(slices.Sorted(mapValues(states)), []rollout.After{rollout.AfterReverted}) {
+			t.Errorf("states %v", states)
+		}
+	})
+}
+
 func TestFilesThatAreNotWellAreTakenBack(t *testing.T) {
 	with := func(text string) func(*apply.Job) {
 		return func(j *apply.Job) {

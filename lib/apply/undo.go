@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"svckit/lib/fault"
+	"svckit/lib/fleet"
 	"svckit/lib/rollout"
 )
 
@@ -74,19 +75,15 @@ func (w *Walker) putBack(ctx context.Context) error {
 	return w.World.Volume.Restore(ctx, w.Job.Wanted.App, w.Job.Wanted.Service.Key, w.reloading.code)
 }
 
-// again reloads an instance with what was before. Where its master has ended, the
-// engine has started it again by now, or will: then it is only watched.
+// again reloads an instance with what was before. One whose master has ended is
+// started anew: the engine may have started it with the new version meanwhile.
 func (w *Walker) again(ctx context.Context, name string) error {
 	i, err := w.World.Views.Instance(ctx, w.ids[name])
 	if err != nil {
 		return err
 	}
 	if w.States[name] == rollout.AfterEnded {
-		if err := w.gate(ctx, rollout.Step{Action: rollout.ActGate, Target: name}); err != nil {
-			return err
-		}
-		w.States[name] = rollout.AfterReverted
-		return w.remember(i)
+		return w.startAnew(ctx, i)
 	}
 	m, err := w.World.Masters.Examine(ctx, i, w.Job.Wanted.Service, codeAt(w.Job))
 	if err != nil {
@@ -106,6 +103,23 @@ func (w *Walker) again(ctx context.Context, name string) error {
 		return err
 	}
 	w.States[name] = rollout.AfterReverted
+	return nil
+}
+
+func (w *Walker) startAnew(ctx context.Context, i fleet.Instance) error {
+	if err := w.World.Containers.Stop(ctx, i.ID); err != nil {
+		return err
+	}
+	if err := w.World.Loads.Forget(i.ID); err != nil { // what it loads at its start counts
+		return err
+	}
+	if err := w.World.Containers.Start(ctx, i.ID); err != nil {
+		return err
+	}
+	if err := w.gate(ctx, rollout.Step{Action: rollout.ActGate, Target: i.Name}); err != nil {
+		return err
+	}
+	w.States[i.Name] = rollout.AfterReverted
 	return nil
 }
 
