@@ -38,7 +38,8 @@ func noRequestIsLostInManyReloads(t *testing.T, env environment) {
 		{"uwsgi, plain, out of DNS", uwsgiSpec, plain, 2, nil, newNamed},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			r := stage(t, env, row.text, row.more, row.instances)
+			soon := strings.NewReplacer("min_healthy: 1s", "min_healthy: 300ms", "drain: 500ms", "drain: 100ms") // many reloads
+			r := stage(t, env, soon.Replace(row.text), row.more, row.instances)
 			reloads, done, failed := 0, 0, 0
 			for reloads < leastReloads || done < leastRequests {
 				if reloads >= mostReloads {

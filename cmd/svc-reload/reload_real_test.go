@@ -68,6 +68,7 @@ func newCodeIsLoadedByEachKindOfMaster(t *testing.T, env environment) {
 		{"gunicorn with threads", gunicornSpec, `--worker-class, gthread, --threads, "4", `, 2, rollout.WayAside},
 		{"gunicorn that preloads", gunicornSpec, `--preload, `, 1, rollout.WayReplace},
 		{"uwsgi, chain by fifo", uwsgiSpec, chained, 1, rollout.WayChain},
+		{"uwsgi, chain by touch", uwsgiSpec, `--lazy-apps, --touch-chain-reload, /etc/issue, `, 1, rollout.WayChain},
 		{"uwsgi, plain", uwsgiSpec, plain, 2, rollout.WayAside},
 	} {
 		t.Run(row.name, func(t *testing.T) {
