@@ -5,7 +5,6 @@ package main
 import (
 	"bytes"
 	"fmt"
-	"net/http"
 	"os"
 	"os/exec"
 	"regexp"
@@ -13,8 +12,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"svckit/lab/load"
 )
 
 // What is asked of each row: so many reloads in a row, so many requests meanwhile.
@@ -70,20 +67,55 @@ type loader interface {
 	stop() (done, failed int, said string)
 }
 
-// named is load from clients that find the service by DNS at each request.
-type named struct{ *load.Load }
-
-func newNamed(r *rig) loader {
-	clients := []*http.Client{}
-	for range 4 {
-		clients = append(clients, load.Client(r.agent.DNS, false))
-	}
-	return named{load.Start("http://"+r.dns()+"/", clients...)}
+// named is load from clients that find the service by DNS, by a program of its
+// own: within this one the race detector would slow it down.
+type named struct {
+	t   *testing.T
+	cmd *exec.Cmd
+	out *bytes.Buffer
 }
 
-func (n named) stop() (int, int, string) {
-	n.Stop()
-	return int(n.Done.Load()), int(n.Failed.Load()), fmt.Sprint(n.Errors())
+func newNamed(r *rig) loader {
+	program := built(r.t, "svckit/lab/cmd/load")
+	n := named{t: r.t, cmd: exec.Command(program, "-dns", r.agent.DNS, "-for", "10m", "http://"+r.dns()+"/"), out: &bytes.Buffer{}}
+	n.cmd.Stdout, n.cmd.Stderr = n.out, n.out
+	if err := n.cmd.Start(); err != nil {
+		r.t.Fatalf("start load: %v", err)
+	}
+	return n
+}
+
+var namedSaid = regexp.MustCompile(`(\d+) requests answered, (\d+) failed`)
+
+func (n named) stop() (done, failed int, said string) {
+	n.t.Helper()
+	interrupt(n.t, n.cmd)
+	found := namedSaid.FindStringSubmatch(n.out.String())
+	if found == nil {
+		n.t.Fatalf("load said\n%s", n.out)
+	}
+	done, _ = strconv.Atoi(found[1])
+	failed, _ = strconv.Atoi(found[2])
+	return done, failed, n.out.String()
+}
+
+// interrupt ends a program as Ctrl-C does, and waits for it.
+func interrupt(t *testing.T, cmd *exec.Cmd) {
+	t.Helper()
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatalf("stop %s: %v", cmd.Path, err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		_ = cmd.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended: // by the signal
+	case <-time.After(30 * time.Second):
+		_ = cmd.Process.Kill()
+		t.Fatalf("%s does not end", cmd.Path)
+	}
 }
 
 // wrk is load on the address of one instance.
@@ -116,20 +148,7 @@ var (
 
 func (w *wrk) stop() (done, failed int, said string) {
 	w.t.Helper()
-	if err := w.cmd.Process.Signal(os.Interrupt); err != nil {
-		w.t.Fatalf("stop wrk: %v\n%s", err, w.out)
-	}
-	ended := make(chan struct{})
-	go func() {
-		_ = w.cmd.Wait()
-		close(ended)
-	}()
-	select {
-	case <-ended: // by the signal
-	case <-time.After(30 * time.Second):
-		_ = w.cmd.Process.Kill()
-		w.t.Fatal("wrk does not end")
-	}
+	interrupt(w.t, w.cmd)
 	text := w.out.String()
 	found := wrkDone.FindStringSubmatch(text)
 	if found == nil {

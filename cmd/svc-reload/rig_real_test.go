@@ -28,6 +28,9 @@ import (
 	"svckit/lib/tool"
 )
 
+// prefix keeps the tests of other packages on the same engine from taking these services for theirs.
+const prefix = "svcreload"
+
 // asProgram starts this test binary as svc-reload or svc-run.
 const asProgram = "SVCKIT_TEST_AS"
 
@@ -70,14 +73,14 @@ func newRig(t *testing.T, env environment) *rig {
 	r := &rig{t: t, env: env, agent: lab.Consul(t), app: fmt.Sprintf("t%06x", rand.Uint32()&0xffffff), source: folder(t)}
 	low := 21000 + rand.IntN(70)*100
 	for name, value := range map[string]string{
-		"DOCKER_HOST": lab.DockerHost(t), "CONSUL_HTTP_ADDR": r.agent.URL(), "SVC_CONFIG": "",
+		"DOCKER_HOST": lab.DockerHost(t), "CONSUL_HTTP_ADDR": r.agent.URL(), "SVC_CONFIG": "", "SVC_PREFIX": prefix,
 		"SVC_RUN_DIR": lab.RunDir(t), "SVC_STATE_DIR": folder(t), "SVC_CODE_DIR": folder(t),
 		"SVC_PORTS": fmt.Sprintf("%d-%d", low, low+99), "SVC_DNS_MARGIN": "100ms",
 	} {
 		t.Setenv(name, value)
 	}
 	var err error
-	if r.consul, err = consul.Open("svc", hclog.NewNullLogger()); err != nil {
+	if r.consul, err = consul.Open(prefix, hclog.NewNullLogger()); err != nil {
 		t.Fatal(err)
 	}
 	if r.engine, err = docker.Open(t.Context(), hclog.NewNullLogger()); err != nil {
@@ -194,20 +197,17 @@ func (r *rig) must(args ...string) result {
 // run calls svc-run as a process of its own and expects exit 0.
 func (r *rig) run(args ...string) {
 	r.t.Helper()
-	if out, err := exec.Command(svcRun(r.t), args...).CombinedOutput(); err != nil {
+	if out, err := exec.Command(built(r.t, "svckit/cmd/svc-run"), args...).CombinedOutput(); err != nil {
 		r.t.Fatalf("svc-run %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
 }
 
-// svcRun builds svc-run, as fast as the build cache allows.
-func svcRun(t *testing.T) string {
+// built builds a program of ours, as fast as the build cache allows.
+func built(t *testing.T, pkg string) string {
 	t.Helper()
-	out := filepath.Join(os.TempDir(), fmt.Sprintf("svc-run-of-test-%d", os.Getpid()))
-	if _, err := os.Stat(out); err == nil {
-		return out
-	}
-	if text, err := exec.Command("go", "build", "-o", out, "svckit/cmd/svc-run").CombinedOutput(); err != nil {
-		t.Fatalf("build svc-run: %v\n%s", err, text)
+	out := filepath.Join(folder(t), "program")
+	if text, err := exec.Command("go", "build", "-o", out, pkg).CombinedOutput(); err != nil {
+		t.Fatalf("build %s: %v\n%s", pkg, err, text)
 	}
 	return out
 }
@@ -267,7 +267,9 @@ def application(environ, start_response):
     if path.startswith("/slow"):
         time.sleep(5)
     content = (GENERATION + "\n").encode()
-    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(content)))])
+    # uWSGI's http-socket ends each connection and does not say so by itself.
+    headers = [("Content-Type", "text/plain"), ("Content-Length", str(len(content))), ("Connection", "close")]
+    start_response("200 OK", headers)
     return [content]
 `, generation)}
 }

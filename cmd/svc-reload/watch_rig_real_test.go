@@ -124,14 +124,14 @@ func newStation(t *testing.T) *station {
 	low := 21000 + rand.IntN(70)*100
 	for name, value := range map[string]string{
 		"DOCKER_HOST": lab.DockerHost(t), "CONSUL_HTTP_ADDR": r.agent.URL(), "SVC_CONFIG": "",
-		"SVC_RUN_DIR": lab.RunDir(t), "SVC_STATE_DIR": t.TempDir(), "SVC_CODE_DIR": t.TempDir(),
+		"SVC_PREFIX": prefix, "SVC_RUN_DIR": lab.RunDir(t), "SVC_STATE_DIR": t.TempDir(), "SVC_CODE_DIR": t.TempDir(),
 		"SVC_PORTS": fmt.Sprintf("%d-%d", low, low+99), "SVC_DNS_MARGIN": "100ms", "NOTIFY_SOCKET": "",
 	} {
 		t.Setenv(name, value)
 	}
 	image := appImage(t)
 	var err error
-	if r.consul, err = consul.Open("svc", hclog.NewNullLogger()); err != nil {
+	if r.consul, err = consul.Open(prefix, hclog.NewNullLogger()); err != nil {
 		t.Fatal(err)
 	}
 	if r.engine, err = docker.Open(t.Context(), hclog.NewNullLogger()); err != nil {
@@ -186,7 +186,7 @@ func write(t *testing.T, path, text string) {
 // key writes or, with method DELETE, removes a key of the app, e.g. secrets/KEY.
 func (r *station) key(method, key, value string) {
 	r.t.Helper()
-	req, err := http.NewRequest(method, r.agent.URL()+"/v1/kv/svc/apps/"+r.app+"/"+key, strings.NewReader(value))
+	req, err := http.NewRequest(method, r.agent.URL()+"/v1/kv/"+prefix+"/apps/"+r.app+"/"+key, strings.NewReader(value))
 	if err != nil {
 		r.t.Fatal(err)
 	}
