@@ -147,8 +147,8 @@ func newStation(t *testing.T) *station {
 	}
 	r.set("KEY", "first")
 	r.set("SIDE", "first")
-	command(t, svcRun(t), "up", r.app+"/web")
-	command(t, svcRun(t), "up", r.app+"/side")
+	command(t, built(t, "svckit/cmd/svc-run"), "up", r.app+"/web")
+	command(t, built(t, "svckit/cmd/svc-run"), "up", r.app+"/side")
 	return r
 }
 
