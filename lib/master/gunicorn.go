@@ -124,13 +124,15 @@ func number(s string) int {
 	return n
 }
 
+// shownLines is how much of a traceback is shown: the end names the cause.
+const shownLines = 10
+
 // lastOf is what a program said at its end.
 func lastOf(ran fleet.Ran, what string) []string {
-	if len(ran.Errors) > 0 {
-		return ran.Errors
-	}
-	if len(ran.Last) > 0 {
-		return ran.Last
+	for _, said := range [][]string{ran.Errors, ran.Last} {
+		if len(said) > 0 {
+			return said[max(len(said)-shownLines, 0):]
+		}
 	}
 	return []string{fmt.Sprintf("%s ended with exit code %d and said nothing", what, ran.Code)}
 }

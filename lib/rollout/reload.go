@@ -3,6 +3,7 @@ package rollout
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"svckit/lib/fault"
 	"svckit/lib/fleet"
@@ -14,7 +15,7 @@ func (p *planner) loadable() error {
 		return nil
 	}
 	var detail []string
-	broken := false
+	broken, shown := false, ""
 	for _, j := range p.keeps {
 		m := p.seen.Masters[j.Name]
 		for _, why := range m.Unsafe {
@@ -22,6 +23,12 @@ func (p *planner) loadable() error {
 		}
 		if m.Tried && len(m.Broken) > 0 && len(j.news) > 0 {
 			broken = true
+			text := strings.Join(m.Broken, "\n")
+			if text == shown {
+				detail = append(detail, j.Name+": the new code does not load, for the same reason")
+				continue
+			}
+			shown = text
 			detail = append(detail, j.Name+": the new code does not load:")
 			for _, line := range m.Broken {
 				detail = append(detail, "  | "+line)
