@@ -82,6 +82,7 @@ func newNamed(r *rig) loader {
 	if err := n.cmd.Start(); err != nil {
 		r.t.Fatalf("start load: %v", err)
 	}
+	r.t.Cleanup(func() { _ = n.cmd.Process.Kill() }) // where the test ends before it is stopped
 	return n
 }
 
@@ -137,6 +138,7 @@ func startWrk(r *rig, header string) *wrk {
 	if err := w.cmd.Start(); err != nil {
 		r.t.Fatalf("start wrk: %v", err)
 	}
+	r.t.Cleanup(func() { _ = w.cmd.Process.Kill() })
 	return w
 }
 
