@@ -21,6 +21,7 @@ type manner struct {
 	deaf    bool            // signals have no effect
 	fragile bool            // what does not load ends the master, as with gunicorn
 	workers int             // that the configuration starts
+	drops   int             // orders that are not heard
 }
 
 // graceful is a worker that ends when its request is answered.
@@ -110,6 +111,10 @@ func (f fakeMasters) Tell(_ context.Context, i fleet.Instance, _ fleet.Master, w
 	c := f.containers[i.ID]
 	f.did("tell %s %s", c.Name, way)
 	if f.manner.deaf {
+		return nil
+	}
+	if f.manner.drops > 0 {
+		f.manner.drops--
 		return nil
 	}
 	if f.manner.broken[f.content(c)] && f.manner.fragile {

@@ -261,6 +261,26 @@ func mapValues[K comparable, V any](m map[K]V) func(func(V) bool) {
 	}
 }
 
+func TestAChainThatWasNotHeardIsToldAgain(t *testing.T) {
+	chain := func(j *apply.Job) { j.Wanted.Service.Master = spec.UWSGI }
+	reloadStage(t, chain, func(t *testing.T, node *fakeNode) {
+		node.manner.facts = fleet.Master{Lazy: true, Chain: fleet.Chain{FIFO: "/f"}}
+		node.manner.drops = 1
+		if _, _, err := walked(t.Context(), node, codeJob("v2", chain), nil); err != nil {
+			t.Fatal(err)
+		}
+		told := 0
+		for _, m := range node.mutations {
+			if strings.HasPrefix(m, "tell ") {
+				told++
+			}
+		}
+		if contents(node) != "v2 v2" || told < 3 {
+			t.Errorf("loaded %q, told %d times: %q", contents(node), told, node.mutations)
+		}
+	})
+}
+
 func TestAPausingMasterIsReloadedOutOfDNS(t *testing.T) {
 	plain := func(j *apply.Job) { j.Wanted.Service.Master = spec.UWSGI }
 	reloadStage(t, plain, func(t *testing.T, node *fakeNode) {
