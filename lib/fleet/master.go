@@ -3,18 +3,15 @@ package fleet
 // Master is the process manager in a running container, as it was found: what
 // it is, what it can do, and what speaks against sending it a signal.
 type Master struct {
-	PID      int      // of the node; 0: not found
-	Started  uint64   // start time in the kernel's clock ticks: with the pid it names one process for ever
-	Version  string   // e.g. 20.1.0; "" when not known
-	Workers  []Worker // sorted by pid
-	Expected int      // workers that its configuration starts; 0: not known
+	PID     int      // of the node; 0: not found
+	Started uint64   // start time in the kernel's clock ticks: with the pid it names one process for ever
+	Version string   // e.g. 20.1.0; "" when not known
+	Workers []Worker // sorted by pid
 
 	Preload   bool   // it holds the application itself: new workers are forks of the old code
 	Lazy      bool   // uwsgi: each worker loads the application
 	Chain     Chain  // uwsgi: how it is told to replace one worker after the other
-	Router    bool   // uwsgi: an http router of its own, which a signal kills at once
 	KeepAlive bool   // it keeps idle connections and closes them when workers change
-	Pausing   bool   // at a change of workers nobody accepts for a moment
 	Deaf      string // why the signal does not make it reload; "" when it does
 
 	Unsafe []string // why it must not be told to reload, each a sentence

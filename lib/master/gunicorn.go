@@ -100,7 +100,6 @@ func printedConfig(text []byte) map[string]string {
 
 // gunicornFacts reads the settings that decide how it can be reloaded.
 func gunicornFacts(f *fleet.Master, set map[string]string) {
-	f.Expected = number(set["workers"])
 	f.Preload = set["preload_app"] == "True"
 	threaded := number(set["threads"]) > 1
 	class := set["worker_class"]

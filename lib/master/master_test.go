@@ -102,11 +102,11 @@ func TestGunicornSaysHowItIsReloaded(t *testing.T) {
 		name, set string
 		want      fleet.Master
 	}{
-		{"sync", "workers=3 worker_class=sync keepalive=2 threads=1", fleet.Master{Expected: 3}},
-		{"threads", "workers=3 worker_class=sync keepalive=2 threads=4", fleet.Master{Expected: 3, KeepAlive: true}},
-		{"threads that keep nothing", "workers=3 worker_class=gthread keepalive=0 threads=4", fleet.Master{Expected: 3}},
-		{"preload", "workers=1 worker_class=sync preload_app=True", fleet.Master{Expected: 1, Preload: true}},
-		{"a class by its path", "workers=1 worker_class=gunicorn.workers.sync.SyncWorker keepalive=2", fleet.Master{Expected: 1}},
+		{"sync", "workers=3 worker_class=sync keepalive=2 threads=1", fleet.Master{}},
+		{"threads", "workers=3 worker_class=sync keepalive=2 threads=4", fleet.Master{KeepAlive: true}},
+		{"threads that keep nothing", "workers=3 worker_class=gthread keepalive=0 threads=4", fleet.Master{}},
+		{"preload", "workers=1 worker_class=sync preload_app=True", fleet.Master{Preload: true}},
+		{"a class by its path", "workers=1 worker_class=gunicorn.workers.sync.SyncWorker keepalive=2", fleet.Master{}},
 		{"nothing known", "", fleet.Master{}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -198,11 +198,11 @@ func TestUWSGISaysHowItIsReloaded(t *testing.T) {
 		o    options
 		want fleet.Master
 	}{
-		{"chain", options{"master": {"true"}, "lazy-apps": {"true"}, "master-fifo": {"/f"}, "processes": {"2"}}, fleet.Master{Lazy: true, Chain: fleet.Chain{FIFO: "/f"}, Expected: 2}},
+		{"chain", options{"master": {"true"}, "lazy-apps": {"true"}, "master-fifo": {"/f"}, "processes": {"2"}}, fleet.Master{Lazy: true, Chain: fleet.Chain{FIFO: "/f"}}},
 		{"touch", options{"master": {"true"}, "lazy-apps": {"true"}, "touch-chain-reload": {"/t"}}, fleet.Master{Lazy: true, Chain: fleet.Chain{Touch: "/t"}}},
-		{"plain", options{"master": {"true"}, "workers": {"3"}}, fleet.Master{Expected: 3, Pausing: true}},
-		{"no master", options{}, fleet.Master{Pausing: true, Deaf: "uwsgi runs without its master: it cannot reload"}},
-		{"lazy said no", options{"master": {"1"}, "lazy-apps": {"false"}, "master-fifo": {"/f"}}, fleet.Master{Pausing: true, Chain: fleet.Chain{FIFO: "/f"}}},
+		{"plain", options{"master": {"true"}, "workers": {"3"}}, fleet.Master{}},
+		{"no master", options{}, fleet.Master{Deaf: "uwsgi runs without its master: it cannot reload"}},
+		{"lazy said no", options{"master": {"1"}, "lazy-apps": {"false"}, "master-fifo": {"/f"}}, fleet.Master{Chain: fleet.Chain{FIFO: "/f"}}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			var got fleet.Master
@@ -214,7 +214,7 @@ func TestUWSGISaysHowItIsReloaded(t *testing.T) {
 	}
 	var router fleet.Master
 	uwsgiFacts(&router, options{"master": {"true"}, "http": {":80"}})
-	if !router.Router || len(router.Unsafe) != 1 || !strings.Contains(router.Unsafe[0], "set stats") {
+	if len(router.Unsafe) != 1 || !strings.Contains(router.Unsafe[0], "set stats") {
 		t.Errorf("router %+v", router)
 	}
 }

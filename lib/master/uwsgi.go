@@ -51,9 +51,6 @@ func (m Masters) examineUWSGI(ctx context.Context, i fleet.Instance, f *fleet.Ma
 func uwsgiFacts(f *fleet.Master, o options) {
 	f.Lazy = o.on("lazy-apps", "lazy-app", "lazy")
 	f.Chain = fleet.Chain{FIFO: o.last("master-fifo"), Touch: o.last("touch-chain-reload")}
-	f.Router = len(o["http"])+len(o["https"])+len(o["http-to-https"]) > 0
-	f.Expected = number(o.first("processes", "workers"))
-	f.Pausing = !f.Lazy || !f.Chain.Known()
 	if !o.on("master") {
 		f.Deaf = "uwsgi runs without its master: it cannot reload"
 	}
