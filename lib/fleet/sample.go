@@ -65,3 +65,15 @@ type Queue struct {
 	Out10   float64 `json:"out10"` // acknowledged per second
 	Out60   float64 `json:"out60"`
 }
+
+// Monitor is a node with a monitor, as Consul knows it.
+type Monitor struct {
+	Node    string
+	Zone    string // of the node's meta; "": it has none
+	Pool    string // of the node's meta; "": it has none
+	Address string // host:port where its samples are served
+	Alive   bool   // by Consul's own failure detector
+}
+
+// MonitorService is the name under which monitors are registered in Consul.
+const MonitorService = "svckit-scaled-node"

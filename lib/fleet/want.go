@@ -10,6 +10,7 @@ type Want struct {
 	Gen      uint64      // grows with every change of this document
 	At       time.Time   //
 	Services []Allotment // by name
+	Index    uint64      // of the key, for check-and-set; 0: there is no key yet
 }
 
 // Newer reports whether w was written after a wish with this epoch and generation.

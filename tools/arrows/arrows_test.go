@@ -35,7 +35,7 @@ func rules() Rules {
 			{Package: "follow", Imports: append(slices.Clone(facts), "answer")}, // keeps what svc-dns says up to date
 			// Reach: one outside system each, and never one another.
 			{Package: "code", Imports: reach}, // the code of services on the node's disk
-			{Package: "consul", Imports: append(slices.Clone(reach), "answer")},
+			{Package: "consul", Imports: append(slices.Clone(reach), "answer", "place", "planner", "scale")},
 			{Package: "devagent", Imports: reach},
 			{Package: "delivery", Imports: reach}, // files and secrets on the node's tmpfs
 			{Package: "dnsd", Imports: append(slices.Clone(reach), "answer")},
