@@ -97,28 +97,20 @@ func (c *Client) Planner(ctx context.Context) (fleet.Leader, error) {
 	return fleet.Leader{Epoch: d.Epoch, ID: clean(d.ID, 40), Node: clean(d.Node, 255), URL: clean(d.URL, 300), Since: d.Since.UTC()}, nil
 }
 
-// Written is what became of documents that were written with check-and-set, by
-// their name: their new index, or that somebody else had changed them (read them
-// again and decide anew).
-type Written struct {
-	Index     map[string]uint64
-	Conflicts []string
-}
-
 // SetWants writes wishes, in their order, each if nobody changed its key since
 // its Index. The error wraps ErrFenced when this process leads no longer; what
 // was written before stays.
-func (l *Lease) SetWants(ctx context.Context, list []fleet.Want) (Written, error) {
+func (l *Lease) SetWants(ctx context.Context, list []fleet.Want) (fleet.Written, error) {
 	var ops []*api.KVTxnOp
 	for _, w := range list {
 		key, err := l.client.keys.want(w.Node)
 		if err != nil {
-			return Written{}, err
+			return fleet.Written{}, err
 		}
 		w.Epoch = l.Epoch
 		value, err := encodeWant(w)
 		if err != nil {
-			return Written{}, fault.New(fault.Invalid, "write %s: %w", key, err)
+			return fleet.Written{}, fault.New(fault.Invalid, "write %s: %w", key, err)
 		}
 		ops = append(ops, &api.KVTxnOp{Verb: api.KVCAS, Key: key, Value: value, Index: w.Index})
 	}
@@ -127,8 +119,8 @@ func (l *Lease) SetWants(ctx context.Context, list []fleet.Want) (Written, error
 
 // write does operations on keys below prefix in fenced batches. One whose check
 // does not hold fails alone: the others of its batch are tried again without it.
-func (l *Lease) write(ctx context.Context, prefix string, ops []*api.KVTxnOp) (Written, error) {
-	out := Written{Index: map[string]uint64{}}
+func (l *Lease) write(ctx context.Context, prefix string, ops []*api.KVTxnOp) (fleet.Written, error) {
+	out := fleet.Written{Index: map[string]uint64{}}
 	for len(ops) > 0 {
 		n := batch(ops)
 		todo := ops[:n:n]

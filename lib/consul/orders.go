@@ -3,7 +3,6 @@ package consul
 import (
 	"context"
 	"errors"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,18 +14,6 @@ import (
 	"svckit/lib/planner"
 	"svckit/lib/scale"
 )
-
-// Orders is what people told the planner: freezes, announcements, sizes set by
-// hand, pools. Bad names what could not be read, with the reason, by key.
-type Orders struct {
-	Freezes   []planner.Freeze
-	Announced []planner.Announcement
-	Hands     map[string]scale.Hand // by app/service
-	Pools     []planner.Membership
-	Bad       map[string]string
-	// Blind names the services whose order could not be read.
-	Blind []string
-}
 
 type freezeDoc struct {
 	Schema int              `json:"schema"`
@@ -53,17 +40,17 @@ type poolDoc struct {
 
 // Orders reads what people told the planner. A freeze that cannot be read counts
 // as one that forbids lowering.
-func (c *Client) Orders(ctx context.Context) (Orders, error) {
-	o := Orders{Hands: map[string]scale.Hand{}, Bad: map[string]string{}}
+func (c *Client) Orders(ctx context.Context) (planner.Orders, error) {
+	o := planner.Orders{Hands: map[string]scale.Hand{}, Bad: map[string]string{}}
 	for _, part := range []struct {
 		prefix string
-		read   func(o *Orders, p *api.KVPair) error
+		read   func(o *planner.Orders, p *api.KVPair) error
 	}{
 		{c.keys.freeze(), c.readFreeze}, {c.keys.announcements(), c.readAnnouncement}, {c.keys.policies(), c.readHand}, {c.keys.pools(), c.readPool},
 	} {
 		pairs, err := c.listAll(ctx, part.prefix)
 		if err != nil {
-			return Orders{}, err
+			return planner.Orders{}, err
 		}
 		for _, p := range pairs {
 			if err := part.read(&o, p); err != nil {
@@ -74,7 +61,7 @@ func (c *Client) Orders(ctx context.Context) (Orders, error) {
 	return o, nil
 }
 
-func (c *Client) readFreeze(o *Orders, p *api.KVPair) error {
+func (c *Client) readFreeze(o *planner.Orders, p *api.KVPair) error {
 	z := planner.Freeze{Scope: "all", Name: strings.TrimPrefix(strings.TrimPrefix(p.Key, c.keys.freeze()), "/")}
 	switch {
 	case strings.Contains(z.Name, "/"):
@@ -100,7 +87,7 @@ func (c *Client) readFreeze(o *Orders, p *api.KVPair) error {
 	return err
 }
 
-func (c *Client) readAnnouncement(o *Orders, p *api.KVPair) error {
+func (c *Client) readAnnouncement(o *planner.Orders, p *api.KVPair) error {
 	rest := strings.TrimPrefix(p.Key, c.keys.announcements())
 	cutAt := strings.LastIndexByte(rest, '/')
 	if cutAt < 0 || !isPair(rest[:cutAt]) {
@@ -119,7 +106,7 @@ func (c *Client) readAnnouncement(o *Orders, p *api.KVPair) error {
 	return nil
 }
 
-func (c *Client) readHand(o *Orders, p *api.KVPair) error {
+func (c *Client) readHand(o *planner.Orders, p *api.KVPair) error {
 	_, name, _ := strings.Cut(strings.TrimPrefix(p.Key, c.keys.policies()), "/")
 	if !isPair(name) {
 		return errors.New("not a key of a policy")
@@ -138,7 +125,7 @@ func (c *Client) readHand(o *Orders, p *api.KVPair) error {
 	return nil
 }
 
-func (c *Client) readPool(o *Orders, p *api.KVPair) error {
+func (c *Client) readPool(o *planner.Orders, p *api.KVPair) error {
 	name := strings.TrimPrefix(p.Key, c.keys.pools())
 	if !appName.MatchString(name) {
 		return errors.New("not a name of a pool")
@@ -259,25 +246,26 @@ func (c *Client) SetHand(ctx context.Context, service string, h *scale.Hand) (bo
 
 // SetPool writes a pool if nobody changed it since it was read.
 func (c *Client) SetPool(ctx context.Context, m planner.Membership) error {
-	key, err := c.keys.pool(m.Name)
-	if err != nil {
-		return err
-	}
-	slices.SortFunc(m.Nodes, func(a, b planner.Member) int { return strings.Compare(a.Node, b.Node) })
-	if err := m.Check(); err != nil {
-		return fault.New(fault.Invalid, "write %s: %w", key, err)
-	}
-	value, err := encode(poolDoc{Schema: schema, Membership: m})
+	key, value, err := c.encodePool(m)
 	if err != nil {
 		return err
 	}
 	return c.swap(ctx, key, value, m.Index)
 }
 
+func (c *Client) encodePool(m planner.Membership) (key string, value []byte, err error) {
+	if key, err = c.keys.pool(m.Name); err != nil {
+		return "", nil, err
+	}
+	m.Nodes = slices.SortedFunc(slices.Values(m.Nodes), func(a, b planner.Member) int { return strings.Compare(a.Node, b.Node) })
+	if err := m.Check(); err != nil {
+		return "", nil, fault.New(fault.Invalid, "write %s: %w", key, err)
+	}
+	value, err = encode(poolDoc{Schema: schema, Membership: m})
+	return key, value, err
+}
+
 // count changes the key that followers of others wait on.
 func (c *Client) count(key string) *api.KVTxnOp {
 	return &api.KVTxnOp{Verb: api.KVSet, Key: key, Value: []byte(strconv.FormatInt(time.Now().UnixNano(), 10))}
 }
-
-// Names of what could not be read, for a message.
-func (o Orders) Unreadable() []string { return slices.Sorted(maps.Keys(o.Bad)) }

@@ -75,7 +75,7 @@ func (c *Client) readStatus(p *api.KVPair) (planner.Status, error) {
 }
 
 // SetStatuses writes what the planner says of services, as SetWants does wishes.
-func (l *Lease) SetStatuses(ctx context.Context, list []planner.Status) (Written, error) {
+func (l *Lease) SetStatuses(ctx context.Context, list []planner.Status) (fleet.Written, error) {
 	var ops []*api.KVTxnOp
 	for _, s := range list {
 		key, err := l.client.keys.status(s.Name)
@@ -83,13 +83,26 @@ func (l *Lease) SetStatuses(ctx context.Context, list []planner.Status) (Written
 			err = s.Check()
 		}
 		if err != nil {
-			return Written{}, err
+			return fleet.Written{}, err
 		}
 		value, err := encode(statusDoc{Schema: schema, Status: s})
 		if err != nil {
-			return Written{}, err
+			return fleet.Written{}, err
 		}
 		ops = append(ops, &api.KVTxnOp{Verb: api.KVCAS, Key: key, Value: value, Index: s.Index})
 	}
 	return l.write(ctx, l.client.keys.statuses(), ops)
+}
+
+// SetPools writes pools, as SetWants does wishes.
+func (l *Lease) SetPools(ctx context.Context, list []planner.Membership) (fleet.Written, error) {
+	var ops []*api.KVTxnOp
+	for _, m := range list {
+		key, value, err := l.client.encodePool(m)
+		if err != nil {
+			return fleet.Written{}, err
+		}
+		ops = append(ops, &api.KVTxnOp{Verb: api.KVCAS, Key: key, Value: value, Index: m.Index})
+	}
+	return l.write(ctx, l.client.keys.pools(), ops)
 }

@@ -55,3 +55,9 @@ type Leader struct {
 	URL   string    `json:"url"`  // of its page; "" when it serves none
 	Since time.Time `json:"since"`
 }
+
+// Written is what became of documents that were written by check-and-set.
+type Written struct {
+	Index     map[string]uint64 // by name: their new index
+	Conflicts []string          // names of those that somebody else had changed
+}

@@ -155,3 +155,14 @@ func CheckHand(h scale.Hand) error {
 	}
 	return within("until", h.Until, 0, 1<<40)
 }
+
+// Orders is what people told the planner: freezes, announcements, sizes set by
+// hand, pools.
+type Orders struct {
+	Freezes   []Freeze
+	Announced []Announcement
+	Hands     map[string]scale.Hand // by app/service
+	Pools     []Membership
+	Bad       map[string]string // what could not be read, with the reason, by key
+	Blind     []string          // services whose order could not be read
+}

@@ -59,6 +59,14 @@ func (l *Learner) See(at int64, demand float64) {
 	l.n++
 }
 
+// Settle moves the days that ended since the last call into history.
+func (l *Learner) Settle(h *History) {
+	for _, day := range l.past {
+		h.Add(day)
+	}
+	l.past = nil
+}
+
 func unseen() []float64 {
 	d := make([]float64, slots)
 	for i := range d {

@@ -29,9 +29,11 @@ func rules() Rules {
 			{Package: "place", Pure: true},
 			{Package: "planner", Imports: append(slices.Clone(facts), "place", "scale"), Pure: true},
 			{Package: "scale", Imports: facts, Pure: true},
+			{Package: "survey", Imports: append(slices.Clone(facts), "place", "planner", "scale"), Pure: true},
 			{Package: "simulate", Imports: append(slices.Clone(facts), "scale"), Pure: true},
 			// Do.
 			{Package: "apply", Imports: append(slices.Clone(facts), "cpuset", "rollout")},
+			{Package: "lead", Imports: append(slices.Clone(facts), "place", "planner", "scale", "survey")}, // plans for the fleet
 			{Package: "follow", Imports: append(slices.Clone(facts), "answer")}, // keeps what svc-dns says up to date
 			// Reach: one outside system each, and never one another.
 			{Package: "code", Imports: reach}, // the code of services on the node's disk
