@@ -178,8 +178,11 @@ func (l *Lease) fenced(ctx context.Context, prefix string, ops []*api.KVTxnOp, i
 	}
 	if ok {
 		for _, r := range res.Results {
-			if r != nil && r.KV != nil {
-				index[strings.TrimPrefix(r.KV.Key, prefix)] = r.KV.ModifyIndex
+			if r == nil || r.KV == nil {
+				continue
+			}
+			if name, ok := strings.CutPrefix(r.KV.Key, prefix); ok {
+				index[name] = r.KV.ModifyIndex
 			}
 		}
 		return nil, nil
