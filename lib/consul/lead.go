@@ -37,31 +37,38 @@ type leaderDoc struct {
 	URL   string `json:"url,omitempty"`
 }
 
-// Lead waits until this process leads, as long as ctx allows: it takes the
-// lock, and then an epoch above that of every wish, so that nodes tell its
-// wishes from those of any leader before, also after Consul was restored from
-// an old backup. seen is the highest epoch that nodes report.
-func (c *Client) Lead(ctx context.Context, h fleet.Holder, url string, seen uint64) (*Lease, error) {
-	const forever = 1000 * time.Hour
-	lock, err := c.Lock(ctx, c.keys.leader(), h, forever)
+// Lead makes this process the leader: it takes the lock, and then an epoch above
+// that of every wish, and of every wish that a node reached, so that nodes tell its
+// wishes from those of any leader before. wait is as for Lock.
+func (c *Client) Lead(ctx context.Context, h fleet.Holder, url string, wait time.Duration) (*Lease, error) {
+	lock, err := c.Lock(ctx, c.keys.leader(), h, wait)
 	if err != nil {
 		return nil, err
 	}
 	l := &Lease{Lock: lock, doc: leaderDoc{Holder: shownHolder(h), ID: lock.session, URL: clean(url, 300)}}
-	if err := l.rise(ctx, seen); err != nil {
+	if err := l.rise(ctx); err != nil {
 		return nil, errors.Join(err, lock.Release(ctx))
 	}
 	return l, nil
 }
 
-// rise takes an epoch above all others.
-func (l *Lease) rise(ctx context.Context, seen uint64) error {
+// rise takes an epoch above all others. Nodes may know a higher one than Consul
+// does, when that was restored from a backup.
+func (l *Lease) rise(ctx context.Context) error {
 	wants, _, err := l.client.Wants(ctx)
 	if err != nil {
 		return err
 	}
+	haves, _, err := l.client.Haves(ctx)
+	if err != nil {
+		return err
+	}
+	seen := uint64(0)
 	for _, w := range wants {
 		seen = max(seen, w.Epoch)
+	}
+	for _, h := range haves {
+		seen = max(seen, h.Epoch)
 	}
 	l.Epoch = seen + 1
 	l.doc.Epoch = l.Epoch

@@ -5,6 +5,7 @@ package lead
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -32,7 +33,8 @@ type Lease interface {
 }
 
 // Catalogue lists the services that have a scale section, as their current
-// releases say it, and those that cannot be read, each with why.
+// releases say it, and those that cannot be read, each with why: app/service, or
+// an app for all of its services.
 type Catalogue func(ctx context.Context) (list []survey.Service, broken map[string]string, err error)
 
 // Pull asks the monitor of a node for its newest sample.
@@ -188,7 +190,10 @@ func (p *Planner) load(ctx context.Context, bad map[string]string) error {
 		bad[key] = why
 	}
 	if p.reports == nil {
-		p.reports, p.learned = map[string]survey.Report{}, map[string]*learned{}
+		p.reports = map[string]survey.Report{}
+	}
+	if p.learned == nil {
+		p.learned = map[string]*learned{}
 	}
 	p.placed, p.loaded = told(p.wants), true
 	return nil
@@ -197,7 +202,13 @@ func (p *Planner) load(ctx context.Context, bad map[string]string) error {
 func (p *Planner) facts(now time.Time, orders planner.Orders, services []survey.Service, broken map[string]string, monitors []fleet.Monitor) survey.Facts {
 	all := map[string]string{}
 	for name, why := range broken {
-		all[name] = why
+		if strings.Contains(name, "/") {
+			all[name] = why
+			continue
+		}
+		for _, of := range p.servicesOf(name) {
+			all[of] = why
+		}
 	}
 	for _, name := range orders.Blind {
 		all[name] = "what was set by hand for it cannot be read"
@@ -221,6 +232,21 @@ func (p *Planner) facts(now time.Time, orders planner.Orders, services []survey.
 		f.RaiseOnly = "a new planner leads since " + p.Since.UTC().Format(time.TimeOnly)
 	}
 	return f
+}
+
+// servicesOf are the services of an app that somebody was told of.
+func (p *Planner) servicesOf(app string) (out []string) {
+	for name := range p.statuses {
+		if strings.HasPrefix(name, app+"/") {
+			out = append(out, name)
+		}
+	}
+	for _, x := range p.placed {
+		if strings.HasPrefix(x.Name, app+"/") {
+			out = append(out, x.Name)
+		}
+	}
+	return out
 }
 
 // offsets are the zones of all schedules, now.

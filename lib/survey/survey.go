@@ -22,6 +22,7 @@ type Service struct {
 	Name    string // app/service
 	Release string
 	Spec    spec.Service
+	Notify  []spec.Notify // whom its app wants to be told
 }
 
 // Report is the newest sample of a node.
