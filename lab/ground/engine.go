@@ -40,6 +40,9 @@ func (e *Engine) start(ctx context.Context) error {
 	return e.startDockerd(ctx)
 }
 
+// Make makes a place without an engine. The caller ends it with Sweep, also when Make fails.
+func Make(ctx context.Context, p Place) error { return makePlace(ctx, p) }
+
 func makePlace(ctx context.Context, p Place) error {
 	name := filepath.Base(p.Namespace())
 	for _, args := range [][]string{{"netns", "add", name}, {"-n", name, "link", "set", "lo", "up"}} {

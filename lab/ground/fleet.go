@@ -118,7 +118,7 @@ func (f *Fleet) layOut() error {
 			if err != nil {
 				return err
 			}
-			h.Server = true
+			h.Server, h.Pool = true, "" // no place for services
 			f.Servers = append(f.Servers, h)
 		}
 		for i := range dc.Hosts {
@@ -149,12 +149,12 @@ func (f *Fleet) place(name string) (Place, error) {
 	return NewPlace(fmt.Sprintf("%s.f%d%s", f.lab, f.number, name))
 }
 
-// all are the servers and the hosts.
-func (f *Fleet) all() []*Host { return slices.Concat(f.Servers, f.Hosts) }
+// All are the servers and the hosts.
+func (f *Fleet) All() []*Host { return slices.Concat(f.Servers, f.Hosts) }
 
 // servers are the addresses of a datacenter's servers.
 func (f *Fleet) servers(dc string) (out []string) {
-	for _, h := range f.all() {
+	for _, h := range f.All() {
 		if h.DC == dc && h.Server {
 			out = append(out, h.Addr)
 		}
@@ -184,13 +184,13 @@ func (f *Fleet) start(ctx context.Context) error {
 		return err
 	}
 	group, each := errgroup.WithContext(ctx)
-	for _, h := range f.all() {
+	for _, h := range f.All() {
 		group.Go(func() error { return h.build(each) })
 	}
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	for _, h := range f.all() {
+	for _, h := range f.All() {
 		if err := h.AwaitJoined(ctx, time.Minute); err != nil {
 			return err
 		}

@@ -36,6 +36,9 @@ type Host struct {
 	fleet       *Fleet
 }
 
+// HasEngine is true for hosts with a Docker engine.
+func (h *Host) HasEngine() bool { return h.wantsEngine }
+
 // build makes the place and brings the host up for the first time.
 func (h *Host) build(ctx context.Context) error {
 	if err := makePlace(ctx, h.Place); err != nil {

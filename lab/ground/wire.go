@@ -65,7 +65,11 @@ func (h *Host) Slow(ctx context.Context, delay time.Duration) error {
 			args = append(args, "replace", "dev", end.link, "root", "pfifo")
 		}
 		if out, err := exec.CommandContext(ctx, "tc", args...).CombinedOutput(); err != nil {
-			return fmt.Errorf("slow down %s: %w: %s", h.Name, err, strings.TrimSpace(string(out)))
+			said := strings.TrimSpace(string(out))
+			if delay > 0 && strings.Contains(said, "kind is unknown") {
+				said = "this kernel has no netem"
+			}
+			return fmt.Errorf("slow down %s: %w: %s", h.Name, err, said)
 		}
 	}
 	return nil
