@@ -22,6 +22,7 @@ type Fleet struct {
 	Hosts    []*Host // with Docker engines, unless they are bare; those of all datacenters, in order
 	Servers  []*Host // with a Consul server alone
 	Registry string  // host:port of a registry that every host and the test reach
+	Base     string  // BaseImage by its digest in that registry, for a release; every engine holds it
 }
 
 // Host is one machine of a Fleet. Its agent's API is at 127.0.0.1:8500 on the host and at Consul() from the test.
@@ -52,7 +53,7 @@ func NewFleet(t testing.TB, dcs ...Datacenter) *Fleet {
 			t.Error(err)
 		}
 	})
-	out := &Fleet{Registry: f.Registry}
+	out := &Fleet{Registry: f.Registry, Base: f.Base}
 	for _, h := range f.Hosts {
 		out.Hosts = append(out.Hosts, &Host{h})
 	}

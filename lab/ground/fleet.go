@@ -40,6 +40,7 @@ type Fleet struct {
 	Hosts    []*Host // all datacenters' hosts, in order
 	Servers  []*Host // all datacenters' hosts with a server alone, in order
 	Registry string  // host:port, from every host and from the lab's network, without TLS
+	Base     string  // the base image by its digest in the registry; "" where no host has an engine
 	number   int
 	lock     *os.File // held as long as the fleet is
 	lab      Place
@@ -184,8 +185,17 @@ func (f *Fleet) start(ctx context.Context) error {
 		return err
 	}
 	group, each := errgroup.WithContext(ctx)
+	base := make(chan struct{})
+	if slices.ContainsFunc(f.All(), (*Host).HasEngine) {
+		group.Go(func() (err error) {
+			if f.Base, err = f.putBase(each); err == nil {
+				close(base)
+			}
+			return err
+		})
+	}
 	for _, h := range f.All() {
-		group.Go(func() error { return h.build(each) })
+		group.Go(func() error { return h.build(each, base) })
 	}
 	if err := group.Wait(); err != nil {
 		return err

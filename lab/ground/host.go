@@ -39,8 +39,8 @@ type Host struct {
 // HasEngine is true for hosts with a Docker engine.
 func (h *Host) HasEngine() bool { return h.wantsEngine }
 
-// build makes the place and brings the host up for the first time.
-func (h *Host) build(ctx context.Context) error {
+// build makes the place and brings the host up for the first time; base is closed when the base image can be pulled.
+func (h *Host) build(ctx context.Context, base <-chan struct{}) error {
 	if err := makePlace(ctx, h.Place); err != nil {
 		return err
 	}
@@ -50,7 +50,12 @@ func (h *Host) build(ctx context.Context) error {
 	if err := h.Start(ctx); err != nil || !h.wantsEngine {
 		return err
 	}
-	return Import(ctx, h.Host(), h.fleet.parts.Base, h.fleet.parts.Image, h.fleet.parts.Env...)
+	select {
+	case <-base:
+		return h.pullBase(ctx)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // Start starts agent and engine, as a boot does, and waits until they answer. It
