@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"svckit/lib/fleet"
+	"svckit/lib/proc"
 )
 
 const (
@@ -184,7 +185,7 @@ func uwsgiWorkers(ctx context.Context, pid int, o options, children []fleet.Proc
 	}
 	var out []fleet.Process
 	for _, c := range children {
-		if inner, err := insidePID(c.PID); err == nil && serving[inner] {
+		if inner, err := proc.Inner(c.PID); err == nil && serving[inner] {
 			out = append(out, c)
 		}
 	}
@@ -194,7 +195,7 @@ func uwsgiWorkers(ctx context.Context, pid int, o options, children []fleet.Proc
 // readStats reads the stats of a uwsgi from its socket in the container.
 func readStats(ctx context.Context, pid int, name string) (stats, error) {
 	// A socket cannot be opened, only connected to, by a path that stays in the container.
-	f, err := openIn(pid, name, unix.O_PATH)
+	f, err := proc.Open(pid, name, unix.O_PATH)
 	if err != nil {
 		return stats{}, err
 	}
@@ -223,7 +224,7 @@ func readStats(ctx context.Context, pid int, name string) (stats, error) {
 // chain tells uwsgi to replace one worker after the other.
 func chain(f fleet.Master) error {
 	if f.Chain.FIFO != "" {
-		return writeFIFO(f.PID, f.Chain.FIFO, "c")
+		return proc.WriteFIFO(f.PID, f.Chain.FIFO, "c")
 	}
-	return touchIn(f.PID, f.Chain.Touch, time.Now())
+	return proc.Touch(f.PID, f.Chain.Touch, time.Now())
 }
