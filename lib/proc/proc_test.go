@@ -11,11 +11,11 @@ import (
 
 func TestTheStartOfAProcessIsReadBehindItsName(t *testing.T) {
 	stat := "42 (a) b (c)) S 1 42 42 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 987654 1 2"
-	if got, err := startIn([]byte(stat)); err != nil || got != 987654 {
-		t.Errorf("%d, %v", got, err)
+	if got, err := ParseStat([]byte(stat)); err != nil || got != (Stat{Parent: 1, Start: 987654}) {
+		t.Errorf("%+v, %v", got, err)
 	}
 	for _, bad := range []string{"", "42 (x", "42 (x) S 1", "42 (x) S 1 42 42 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 never 1"} {
-		if _, err := startIn([]byte(bad)); err == nil {
+		if _, err := ParseStat([]byte(bad)); err == nil {
 			t.Errorf("%q was read", bad)
 		}
 	}
@@ -67,5 +67,5 @@ func TestAProcessWithoutNamespacesHasItsOwnPid(t *testing.T) {
 
 func FuzzStartOfAProcess(f *testing.F) {
 	f.Add([]byte("42 (a) b (c)) S 1 42 42 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 987654 1 2"))
-	f.Fuzz(func(_ *testing.T, text []byte) { _, _ = startIn(text) })
+	f.Fuzz(func(_ *testing.T, text []byte) { _, _ = ParseStat(text) })
 }

@@ -75,6 +75,7 @@ func rules() Rules {
 			"gopkg.in/ini.v1":                                  {"lib/master"},
 			"github.com/vishvananda/netlink":                   {"lib/link"},
 			"github.com/prometheus/client_golang":              {"cmd"},
+			"github.com/prometheus/procfs":                     {"lib/monitor"},
 			"github.com/urfave/cli":                            {"lib/tool", "cmd"},
 			"gonum.org/v1/plot":                                {"cmd/scaled"},
 			"svckit/lab":                                       {"lab"},
