@@ -33,7 +33,7 @@ func rules() Rules {
 			{Package: "simulate", Imports: append(slices.Clone(facts), "scale"), Pure: true},
 			// Do.
 			{Package: "apply", Imports: append(slices.Clone(facts), "cpuset", "rollout")},
-			{Package: "nodeagent", Imports: append(slices.Clone(facts), "sample")}, // scaled node: watches, tells, acts
+			{Package: "nodeagent", Imports: append(slices.Clone(facts), "monitor", "sample")}, // scaled node: what runs beside what, and what is served
 			{Package: "follow", Imports: append(slices.Clone(facts), "answer")}, // keeps what svc-dns says up to date
 			// Reach: one outside system each, and never one another.
 			{Package: "code", Imports: reach}, // the code of services on the node's disk
