@@ -13,6 +13,7 @@ import (
 	"svckit/lib/here"
 	"svckit/lib/lead"
 	"svckit/lib/node"
+	"svckit/lib/nodeagent"
 	"svckit/lib/tool"
 )
 
@@ -38,9 +39,21 @@ func plannerOf(client *consul.Client, pull lead.Pull, log hclog.Logger) *lead.Pl
 	return &lead.Planner{Books: client, Catalogue: c.list, Pull: pull, Log: log.Named("lead")}
 }
 
-// newPuller asks monitors as this node's settings say.
+// newPuller asks monitors as this node's settings say: with the token, and with
+// the certificate of this node, where nodes want to see one.
 func newPuller(n node.Settings) (*puller, error) {
-	return &puller{client: &http.Client{Timeout: 5 * time.Second}, scheme: "http", token: func() (string, error) { return "", nil }}, nil
+	may := nodeagent.Access{TokenFile: n.ScaledToken, Cert: n.ScaledCert, Key: n.ScaledKey, CA: n.ScaledCA}
+	token, err := may.Token()
+	if err != nil {
+		return nil, err
+	}
+	config, err := may.Client()
+	if err != nil {
+		return nil, err
+	}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.Proxy, transport.TLSClientConfig, transport.MaxIdleConnsPerHost = nil, config, 2
+	return &puller{client: &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}, token: token}, nil
 }
 
 // takeLead makes this process the leader, within a time.

@@ -32,7 +32,10 @@ func (c *Client) Monitors(ctx context.Context) ([]fleet.Monitor, error) {
 		host := cmp.Or(e.Service.Address, e.Node.Address)
 		m := fleet.Monitor{
 			Node: e.Node.Node, Zone: clean(e.Node.Meta["zone"], 100), Pool: clean(e.Node.Meta["pool"], 100),
-			Address: net.JoinHostPort(host, strconv.Itoa(e.Service.Port)), Alive: true,
+			Address: net.JoinHostPort(host, strconv.Itoa(e.Service.Port)), Alive: true, Scheme: "http",
+		}
+		if e.Service.Meta["scheme"] == "https" {
+			m.Scheme = "https"
 		}
 		for _, check := range e.Checks {
 			if check.CheckID == "serfHealth" && check.Status == api.HealthCritical {

@@ -56,6 +56,7 @@ type Planner struct {
 	statuses map[string]planner.Status
 	placed   []place.Share // where the plan before wanted everything; nil: what nodes were told
 	memory   planner.Memory
+	present  presence
 	learned  map[string]*learned
 	loaded   bool
 }
@@ -90,9 +91,11 @@ func (p *Planner) Look(ctx context.Context, now time.Time) (Cycle, error) {
 	if err != nil {
 		return c, err
 	}
-	if c.Monitors, err = p.Books.Monitors(ctx); err != nil {
+	monitors, err := p.Books.Monitors(ctx)
+	if err != nil {
 		return c, err
 	}
+	c.Monitors = p.present.look(now, monitors, p.wants)
 	services, broken, err := p.Catalogue(ctx)
 	if err != nil {
 		return c, err
@@ -190,7 +193,7 @@ func (p *Planner) load(ctx context.Context, bad map[string]string) error {
 		bad[key] = why
 	}
 	if p.reports == nil {
-		p.reports = map[string]survey.Report{}
+		p.reports, p.present = map[string]survey.Report{}, presence{}
 	}
 	if p.learned == nil {
 		p.learned = map[string]*learned{}

@@ -40,7 +40,7 @@ func newWorld(nodes ...string) *world {
 	w := &world{wants: map[string]fleet.Want{}, statuses: map[string]planner.Status{}, samples: map[string]fleet.Sample{}, clock: time.Unix(1_790_000_000, 0)}
 	w.Planner = w.planner()
 	for _, n := range nodes {
-		w.monitors = append(w.monitors, fleet.Monitor{Node: n, Alive: true, Zone: "z" + n[:1]})
+		w.monitors = append(w.monitors, fleet.Monitor{Node: n, Alive: true, Address: n + ":1", Zone: "z" + n[:1]})
 	}
 	return w
 }
@@ -289,8 +289,10 @@ func TestADeadNodesShareGoesElsewhere(t *testing.T) {
 	w.cycle(t)
 	w.monitors[0].Alive = false
 	delete(w.samples, "a")
-	w.obey(0, "b", "c")
-	w.cycle(t)
+	for range 4 {
+		w.obey(0, "b", "c")
+		w.cycle(t)
+	}
 	got := map[string]int{}
 	for _, x := range told(w.wants) {
 		got[x.Node] += x.Count

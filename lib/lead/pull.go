@@ -2,6 +2,7 @@ package lead
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -30,8 +31,8 @@ func (p *Planner) pull(ctx context.Context, now time.Time, monitors []fleet.Moni
 	slots := make(chan struct{}, pullAtOnce)
 	var all sync.WaitGroup
 	for i, m := range monitors {
-		if !m.Alive {
-			answers[i].err = errDead
+		if !m.Alive || m.Address == "" {
+			answers[i].err = errAway
 			continue
 		}
 		all.Go(func() {
@@ -53,7 +54,7 @@ func (p *Planner) pull(ctx context.Context, now time.Time, monitors []fleet.Moni
 	}
 }
 
-var errDead = fmt.Errorf("Consul says that the node is gone") //nolint:staticcheck // a name
+var errAway = errors.New("consul does not see it")
 
 // hear notes what a node said, if it can be true and is newer than before.
 func (p *Planner) hear(now time.Time, node string, s fleet.Sample, err error) {
