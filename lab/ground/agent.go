@@ -21,7 +21,13 @@ func (h *Host) agentConfig() string {
 	line("log_level = \"warn\"\ndisable_update_check = true\nleave_on_terminate = false\nskip_leave_on_interrupt = true")
 	line("connect { enabled = false }\nperformance { raft_multiplier = 1 }\nports { grpc = -1 grpc_tls = -1 }")
 	line("retry_join = %s\nretry_interval = \"1s\"", list(h.fleet.servers(h.DC)))
-	line("node_meta { zone = %q pool = %q }", h.Zone, h.Pool)
+	line("node_meta {")
+	for _, m := range [][2]string{{"zone", h.Zone}, {"pool", h.Pool}} {
+		if m[1] != "" {
+			line("  %s = %q", m[0], m[1])
+		}
+	}
+	line("}")
 	if h.Server {
 		line("server = true\nbootstrap_expect = %d", len(h.fleet.servers(h.DC)))
 		line("retry_join_wan = %s\nretry_interval_wan = \"1s\"", list(h.fleet.gates()))

@@ -74,6 +74,11 @@ func StartFleet(ctx context.Context, lab Place, parts FleetParts, dcs ...Datacen
 func (f *Fleet) Stop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
+	for _, h := range f.All() {
+		if h.detour != nil {
+			h.detour.close()
+		}
+	}
 	err := f.sweep(ctx)
 	return errors.Join(err, f.lock.Close())
 }

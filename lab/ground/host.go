@@ -33,6 +33,7 @@ type Host struct {
 	wantsEngine bool
 	engine      *Engine
 	consul      *daemon
+	detour      *detour // where it is slowed down
 	fleet       *Fleet
 }
 

@@ -6,7 +6,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"time"
 )
 
 // Fleets have the networks 10.88.0.0/24, 10.88.1.0/24 … Engines pull from their registries without TLS.
@@ -50,29 +49,6 @@ func (h *Host) CutOff(ctx context.Context) error {
 // Rejoin puts the cable back in.
 func (h *Host) Rejoin(ctx context.Context) error {
 	return ip(ctx, h.fleet.wire, "link set "+h.Name+" up")
-}
-
-// Slow delays everything that the host is sent and sends, each way; 0 ends it. It needs a kernel with netem.
-func (h *Host) Slow(ctx context.Context, delay time.Duration) error {
-	for _, end := range []struct {
-		place Place
-		link  string
-	}{{h.fleet.wire, h.Name}, {h.Place, hostLink}} {
-		args := []string{"-n", filepath.Base(end.place.Namespace()), "qdisc"}
-		if delay > 0 {
-			args = append(args, "replace", "dev", end.link, "root", "netem", "delay", fmt.Sprintf("%dus", delay.Microseconds()))
-		} else {
-			args = append(args, "replace", "dev", end.link, "root", "pfifo")
-		}
-		if out, err := exec.CommandContext(ctx, "tc", args...).CombinedOutput(); err != nil {
-			said := strings.TrimSpace(string(out))
-			if delay > 0 && strings.Contains(said, "kind is unknown") {
-				said = "this kernel has no netem"
-			}
-			return fmt.Errorf("slow down %s: %w: %s", h.Name, err, said)
-		}
-	}
-	return nil
 }
 
 // ip runs lines of ip(8) in a place's network, in one process.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -28,11 +29,16 @@ func fleet(ctx context.Context, say *setup.Teller, verb string, args []string) (
 		flags.IntVar(&zones, "zones", 2, "zones that the hosts are spread over")
 		flags.IntVar(&far, "far", 0, "hosts of a second datacenter")
 	}
-	if err := flags.Parse(args); err != nil {
-		return int(fault.Usage), nil
+	flags.SetOutput(io.Discard)
+	err := flags.Parse(args)
+	var place ground.Place
+	if err == nil {
+		place, err = ground.NewPlace(*name)
 	}
-	place, err := ground.NewPlace(*name)
 	switch {
+	case errors.Is(err, flag.ErrHelp):
+		fmt.Fprint(os.Stderr, usage)
+		return int(fault.OK), nil
 	case err != nil:
 		return int(fault.Usage), err
 	case strings.Contains(*name, "."), (verb == "fleet" || verb == "down") && flags.NArg() > 0, (verb == "on" || verb == "host") && flags.NArg() == 0:
