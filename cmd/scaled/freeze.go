@@ -17,9 +17,9 @@ import (
 
 func freezeCommand(w *here.Node) *cli.Command {
 	return &cli.Command{
-		Name: "freeze", Usage: "forbid changes of a service, a pool or everything", ArgsUsage: "[all | APP/SERVICE]",
-		Description: `no-down lets sizes grow only; no-change keeps them; observe has decisions made and shown, and nothing
-carried out. Without arguments it lists what is frozen. Nodes see it within a second, also while no planner
+		Name: "freeze", Usage: "forbid changes of a service, a pool or everything", ArgsUsage: "[SCOPE]",
+		Description: `SCOPE is all, or an APP/SERVICE. no-down lets sizes grow only; no-change keeps them; observe has
+decisions made and shown, and nothing carried out. Without arguments it lists what is frozen. Nodes see it within a second, also while no planner
 runs.`,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "pool", Usage: "freeze this `POOL`"},
@@ -53,7 +53,8 @@ runs.`,
 
 func thawCommand(w *here.Node) *cli.Command {
 	return &cli.Command{
-		Name: "thaw", Usage: "end a freeze", ArgsUsage: "[all | APP/SERVICE]",
+		Name: "thaw", Usage: "end a freeze", ArgsUsage: "[SCOPE]",
+		Description:  "SCOPE is all, or an APP/SERVICE.",
 		Flags:        []cli.Flag{&cli.StringFlag{Name: "pool", Usage: "thaw this `POOL`"}, tool.DryRun()},
 		BashComplete: names(w),
 		Action: tool.Action(func(ctx context.Context, s *tool.Session, c *cli.Context) error {

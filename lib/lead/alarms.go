@@ -12,6 +12,7 @@ import (
 type Alarm struct {
 	Service string          `json:"service,omitempty"` // app/service; "": the whole fleet
 	Code    scale.AlarmCode `json:"code"`
+	Of      string          `json:"of,omitempty"` // key, where one code is on for several of them
 	Since   int64           `json:"since,omitempty"`
 	Words   string          `json:"words"`
 }
@@ -20,7 +21,6 @@ type Alarm struct {
 const (
 	AlarmUnreadable scale.AlarmCode = "unreadable"      // something in Consul cannot be read
 	AlarmFleet      scale.AlarmCode = "fleet-collapse"  // many services collapsed, or many nodes are silent
-	AlarmConflict   scale.AlarmCode = "other-leader"    // somebody else writes
 	AlarmShort      scale.AlarmCode = "not-enough-room" // who goes short
 )
 
@@ -45,7 +45,7 @@ func alarms(c Cycle) []Alarm {
 		}
 	}
 	for key, why := range c.Bad {
-		out = append(out, Alarm{Code: AlarmUnreadable, Words: key + ": " + why})
+		out = append(out, Alarm{Code: AlarmUnreadable, Of: key, Words: key + ": " + why})
 	}
 	slices.SortFunc(out, func(a, b Alarm) int {
 		return cmp.Or(cmp.Compare(a.Service, b.Service), cmp.Compare(a.Code, b.Code), cmp.Compare(a.Words, b.Words))
@@ -55,7 +55,7 @@ func alarms(c Cycle) []Alarm {
 
 // Changed tells which alarms began and which ended between two cycles.
 func Changed(before, now []Alarm) (began, ended []Alarm) {
-	key := func(a Alarm) string { return a.Service + " " + string(a.Code) }
+	key := func(a Alarm) string { return a.Service + " " + string(a.Code) + " " + a.Of }
 	missing := func(a Alarm, in []Alarm) bool {
 		return !slices.ContainsFunc(in, func(b Alarm) bool { return key(a) == key(b) })
 	}

@@ -5,6 +5,7 @@ package lead
 
 import (
 	"context"
+	"maps"
 	"strings"
 	"time"
 
@@ -58,8 +59,12 @@ type Planner struct {
 	memory   planner.Memory
 	present  presence
 	learned  map[string]*learned
-	loaded   bool
+	bad      map[string]string // what planners wrote and cannot be read
+	loaded   time.Time         // zero: it must be read again
 }
+
+// loadEach is how often what planners wrote is read again: somebody may have edited it by hand.
+const loadEach = time.Minute
 
 // newLeader is for how long a new leader lowers nothing: until one whole window of samples was seen.
 const newLeader = time.Minute
@@ -84,9 +89,10 @@ type Cycle struct {
 // Look reads everything and decides. It writes nothing.
 func (p *Planner) Look(ctx context.Context, now time.Time) (Cycle, error) {
 	c := Cycle{At: now, Bad: map[string]string{}}
-	if err := p.load(ctx, c.Bad); err != nil {
+	if err := p.load(ctx, now); err != nil {
 		return c, err
 	}
+	maps.Copy(c.Bad, p.bad)
 	orders, err := p.Books.Orders(ctx)
 	if err != nil {
 		return c, err
@@ -104,12 +110,8 @@ func (p *Planner) Look(ctx context.Context, now time.Time) (Cycle, error) {
 	p.pull(ctx, now, c.Monitors)
 	c.Reports = p.reports
 	f := p.facts(now, orders, services, broken, c.Monitors)
-	for key, why := range orders.Bad {
-		c.Bad[key] = why
-	}
-	for name, why := range broken {
-		c.Bad[name] = why
-	}
+	maps.Copy(c.Bad, orders.Bad)
+	maps.Copy(c.Bad, broken)
 	c.Snapshot = survey.Snapshot(f)
 	c.Plan = planner.Decide(c.Snapshot)
 	c.Stage = planner.Advance(p.stage(c, f.RaiseOnly))
@@ -132,7 +134,7 @@ func (p *Planner) Write(ctx context.Context, l Lease, c Cycle) error {
 		}
 	}
 	if err != nil {
-		p.loaded = false
+		p.loaded = time.Time{}
 		return err
 	}
 	said, err := l.SetStatuses(ctx, c.Statuses)
@@ -151,7 +153,7 @@ func (p *Planner) Write(ctx context.Context, l Lease, c Cycle) error {
 	}
 	if n := len(written.Conflicts) + len(said.Conflicts); n > 0 {
 		p.Log.Warn("somebody else changed documents of the planner: they are read again", "nodes", written.Conflicts, "services", said.Conflicts)
-		p.loaded = false
+		p.loaded = time.Time{}
 	}
 	if len(pools.Conflicts) > 0 {
 		p.Log.Info("pools changed meanwhile: their loans are decided again", "pools", pools.Conflicts)
@@ -160,9 +162,9 @@ func (p *Planner) Write(ctx context.Context, l Lease, c Cycle) error {
 	return nil
 }
 
-// load reads what planners wrote before: at the start, and again after a conflict.
-func (p *Planner) load(ctx context.Context, bad map[string]string) error {
-	if p.loaded {
+// load reads what planners wrote before: at the start, after a conflict, and now and then.
+func (p *Planner) load(ctx context.Context, now time.Time) error {
+	if !p.loaded.IsZero() && now.Sub(p.loaded) < loadEach {
 		return nil
 	}
 	wants, badWants, err := p.Books.Wants(ctx)
@@ -173,6 +175,7 @@ func (p *Planner) load(ctx context.Context, bad map[string]string) error {
 	if err != nil {
 		return err
 	}
+	bad := map[string]string{}
 	p.wants, p.badWants = map[string]fleet.Want{}, map[string]bool{}
 	for _, w := range wants {
 		p.wants[w.Node] = w
@@ -198,7 +201,10 @@ func (p *Planner) load(ctx context.Context, bad map[string]string) error {
 	if p.learned == nil {
 		p.learned = map[string]*learned{}
 	}
-	p.placed, p.loaded = told(p.wants), true
+	if p.placed == nil || p.loaded.IsZero() {
+		p.placed = told(p.wants)
+	}
+	p.bad, p.loaded = bad, now
 	return nil
 }
 
