@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"svckit/lib/fleet"
 	"svckit/lib/planner"
@@ -31,7 +32,9 @@ func Accept(now, got fleet.Want) (fleet.Want, string) {
 
 // Sight is what is on this node at one moment.
 type Sight struct {
-	Services map[string]Service // by app/service; what has a container or a registration
+	At       time.Time          // when the look began
+	Services map[string]Service // by app/service, of those that have a container
+	Books    Books              // without what the hand remembers
 }
 
 // Service is what is here of one service.
