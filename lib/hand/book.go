@@ -132,17 +132,18 @@ func (b *book) back() {
 
 // enforce makes w the wish in force.
 func (b *book) enforce(w fleet.Want) {
-	named := map[string]bool{}
+	named, now := map[string]bool{}, time.Now()
 	for _, a := range w.Services {
 		named[a.Name] = true
 		s := b.services[a.Name]
 		if s == nil {
-			s = &service{ask: a, trouble: map[wish.Action]trouble{}}
+			s = &service{ask: a, trouble: map[wish.Action]trouble{}, fresh: now}
 			b.services[a.Name] = s
 			continue
 		}
 		if s.ask.Unit != a.Unit || s.ask.Count != a.Count {
 			clear(s.trouble)
+			s.fresh = now // what was seen before may be out of date
 		}
 		s.lane = s.lane.Adopt(s.ask, a, w.At.Unix())
 		s.ask = a
