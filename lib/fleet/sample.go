@@ -45,7 +45,8 @@ type Requests struct {
 	Done10  float64 `json:"done10"`
 	Done60  float64 `json:"done60"`
 	Marks   bool    `json:"marks"` // busy workers are known
-	Busy    float64 `json:"busy"`
+	Slots   float64 `json:"slots"` // requests that one worker takes at a time, mean: threads of gunicorn
+	Busy    float64 `json:"busy"`  // requests that are being worked on: with one slot, busy workers
 	Busy10  float64 `json:"busy10"`
 	Busy60  float64 `json:"busy60"`
 	Waiting float64 `json:"waiting"` // connections that no worker has taken
@@ -60,6 +61,7 @@ type Queue struct {
 	Since   int64   `json:"since"`
 	Ready   float64 `json:"ready"`   // messages that no consumer has
 	Unacked float64 `json:"unacked"` // that a consumer works on
+	Rates   bool    `json:"rates"`   // false: In and Out are not known, only their difference; then one of them is 0
 	In10    float64 `json:"in10"`    // published per second
 	In60    float64 `json:"in60"`
 	Out10   float64 `json:"out10"` // acknowledged per second

@@ -11,6 +11,7 @@ import (
 
 	"svckit/lib/fault"
 	"svckit/lib/fleet"
+	"svckit/lib/proc"
 	"svckit/lib/spec"
 )
 
@@ -62,7 +63,7 @@ func Fixed(i fleet.Instance, f fleet.Master) (why string, most int) {
 // Again is Look for a master that was found already, without asking the engine.
 // The error wraps fleet.ErrNotFound when its process is another one, or gone.
 func (m Masters) Again(ctx context.Context, i fleet.Instance, f fleet.Master) (fleet.Master, error) {
-	if now, err := startOf(f.PID); err != nil || now != f.Started {
+	if now, err := proc.Start(f.PID); err != nil || now != f.Started {
 		return fleet.Master{}, fault.New(fault.NotFound, "look at the master of %s: %w", i.Name, fleet.ErrNotFound)
 	}
 	children, err := kernelChildren(f.PID)
@@ -80,7 +81,7 @@ func (m Masters) Again(ctx context.Context, i fleet.Instance, f fleet.Master) (f
 	}
 	f.Workers = nil
 	for _, c := range children {
-		if started, err := startOf(c.PID); err == nil {
+		if started, err := proc.Start(c.PID); err == nil {
 			f.Workers = append(f.Workers, fleet.Worker{PID: c.PID, Started: started})
 		}
 	}
@@ -109,20 +110,13 @@ func kernelChildren(pid int) ([]fleet.Process, error) {
 		}
 		for word := range strings.FieldsSeq(string(text)) {
 			child, err := strconv.Atoi(word)
-			if err == nil && !ended(child) {
+			if err != nil {
+				continue
+			}
+			if now, err := proc.Of(child); err == nil && !now.Dead {
 				out = append(out, fleet.Process{PID: child, Parent: pid})
 			}
 		}
 	}
 	return out, nil
-}
-
-// ended reports whether a process is gone, or has ended and waits for its parent (Z).
-func ended(pid int) bool {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return true
-	}
-	_, rest, _ := strings.Cut(string(text), ") ")
-	return strings.HasPrefix(rest, "Z") || strings.HasPrefix(rest, "X")
 }

@@ -205,6 +205,11 @@ func table() []setting {
 		{"dns_allow", "SVC_DNS_ALLOW", true, y.Rule{Want: "a network such as 10.0.0.0/8", OK: network}, func(s *Settings, v []string) { s.DNSAllow = v }},
 		{"dns_upstreams", "SVC_DNS_UPSTREAMS", true, y.Rule{Want: "an IP address, with a port or without, such as 9.9.9.9", OK: func(v string) bool { return address(v) || addressPort(v) }}, func(s *Settings, v []string) { s.DNSUpstreams = v }},
 		{"dns_ttl", "SVC_DNS_TTL", false, y.Rule{Want: "a duration with a unit of at most 5m such as 1s", OK: margin}, one(func(s *Settings, v string) { s.DNSTTL, _ = y.ParseDuration(v) })},
+		{"scaled_listen", "SVC_SCALED_LISTEN", false, y.Rule{Want: "an IP address and a port such as 10.0.0.5:9654", OK: addressPort}, one(func(s *Settings, v string) { s.ScaledListen = v })},
+		{"scaled_token_file", "SVC_SCALED_TOKEN_FILE", false, dir, one(func(s *Settings, v string) { s.ScaledToken = v })},
+		{"scaled_cert", "SVC_SCALED_CERT", false, dir, one(func(s *Settings, v string) { s.ScaledCert = v })},
+		{"scaled_key", "SVC_SCALED_KEY", false, dir, one(func(s *Settings, v string) { s.ScaledKey = v })},
+		{"scaled_ca", "SVC_SCALED_CA", false, dir, one(func(s *Settings, v string) { s.ScaledCA = v })},
 	}
 }
 

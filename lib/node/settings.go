@@ -29,6 +29,11 @@ type Settings struct {
 	DNSAllow     []string      // SVC_DNS_ALLOW: networks whose clients svc-dns answers, beside loopback and Docker's bridges
 	DNSUpstreams []string      // SVC_DNS_UPSTREAMS: servers that svc-dns asks for names outside Consul; none: those of /etc/resolv.conf
 	DNSTTL       time.Duration // SVC_DNS_TTL: how long clients of svc-dns may keep an answer, default 0s
+	ScaledListen string        // SVC_SCALED_LISTEN: where scaled node serves its samples, ip:port; "" is port 9654 of this node's address where clients are known, else of 127.0.0.1
+	ScaledToken  string        // SVC_SCALED_TOKEN_FILE: file with the token that clients of scaled node show; "" none
+	ScaledCert   string        // SVC_SCALED_CERT: certificate of scaled node, PEM; "" plain HTTP
+	ScaledKey    string        // SVC_SCALED_KEY: its key
+	ScaledCA     string        // SVC_SCALED_CA: CA of the certificates that clients of scaled node show; "" they need none
 }
 
 // Range is an inclusive range of ports, "20000-29999".
