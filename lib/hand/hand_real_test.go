@@ -209,4 +209,3 @@ func TestWithoutConsulTheWishStaysInForce(t *testing.T) {
 	r.wishes(r.ask("web", "workers", 3))
 	r.expect("web", 3)
 }
-

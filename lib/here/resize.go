@@ -103,7 +103,11 @@ func (t *Tender) master(ctx context.Context, i fleet.Instance, kind spec.Master)
 			return now, nil
 		}
 	}
-	m, err := t.masters.Look(ctx, i, kind)
+	i, err := t.engine.Instance(ctx, i.ID) // it may have been started again since it was listed
+	if err != nil {
+		return fleet.Master{}, err
+	}
+	m, err = t.masters.Look(ctx, i, kind)
 	if err == nil && m.PID > 0 {
 		t.mu.Lock()
 		t.found[i.ID] = m

@@ -35,6 +35,7 @@ type Tender struct {
 
 	mu      sync.Mutex
 	specs   map[string]known        // app/service@release
+	last    []fleet.Instance        // as the engine last listed them
 	found   map[string]fleet.Master // container id → its master, as last seen
 	raised  map[string]uint64       // container id → boot time in ticks at which workers were last added
 	pending map[string]told         // container id → the last order to end a worker
@@ -103,7 +104,7 @@ func (t *Tender) Look(ctx context.Context, away bool) (wish.Sight, error) {
 	if err != nil && !away {
 		return out, err
 	}
-	all, err := t.engine.Instances(ctx, "", "")
+	all, err := t.engine.InstancesSince(ctx, t.before())
 	if err != nil {
 		return out, err
 	}
@@ -131,19 +132,27 @@ func (t *Tender) Look(ctx context.Context, away bool) (wish.Sight, error) {
 		s.Containers = append(s.Containers, c)
 		out.Services[name] = s
 	}
-	t.forget(all)
+	t.keep(all)
 	out.Books = wish.Books{Registrations: regs, Containers: all, Engine: t.engineID}
 	return out, nil
 }
 
-// forget drops what is remembered of containers that are gone.
-func (t *Tender) forget(all []fleet.Instance) {
+// before is what the look before saw of the engine.
+func (t *Tender) before() []fleet.Instance {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.last
+}
+
+// keep remembers what was seen, and drops what is gone.
+func (t *Tender) keep(all []fleet.Instance) {
 	here := map[string]bool{}
 	for _, i := range all {
 		here[i.ID] = true
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.last = all
 	for id := range t.found {
 		if !here[id] {
 			delete(t.found, id)

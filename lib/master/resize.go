@@ -44,13 +44,11 @@ func Fixed(i fleet.Instance, f fleet.Master) (why string, most int) {
 	case name == "gunicorn":
 		return "", 0
 	}
-	most = number(o.last("processes"))
-	if most == 0 {
-		most = number(o.last("workers"))
-	}
-	if most == 0 {
-		most = number(o.last("p"))
-	}
+	return fixedUWSGI(o)
+}
+
+func fixedUWSGI(o options) (why string, most int) {
+	most = number(o.first("processes", "workers", "p"))
 	switch {
 	case o.last("master-fifo") == "":
 		return "uwsgi has no master-fifo, through which it is told to have more or fewer workers", most
