@@ -30,6 +30,7 @@ type book struct {
 	books   wish.Books
 
 	services map[string]*service
+	guard    wish.Guard
 	orphans  int   // steps under way for services that the wish does not name any more
 	sampled  int64 // when the sample was made that the fast lane saw last
 	told     fleet.Have
@@ -40,11 +41,19 @@ type book struct {
 type service struct {
 	ask      fleet.Allotment
 	lane     wish.Lane
+	spare    spared
 	working  *job
 	fresh    time.Time // only what was seen after it counts: the last work ended then
 	trouble  map[wish.Action]trouble
 	settling string // why it waits for somebody else; "": it does not
 	held     string
+}
+
+// spared is what a service gave up for want of memory. The zero value: nothing.
+type spared struct {
+	containers int
+	why        string
+	until      time.Time
 }
 
 // trouble is a kind of step that failed.
@@ -235,7 +244,13 @@ func (b *book) saw(got looked, now time.Time) {
 // ask is everything that decides about a service now.
 func (b *book) ask(s *service, now time.Time) wish.Ask {
 	mode, who := b.mode(s.ask.Name, now)
-	return wish.Ask{Allotment: s.ask, Extra: s.lane.Extra, Mode: mode, Frozen: who, Away: b.away}
+	if s.spare.containers > 0 && now.After(s.spare.until) {
+		b.cfg.Log.Info("what was given up for want of memory may come back", "service", s.ask.Name)
+		s.spare = spared{}
+	}
+	return wish.Ask{
+		Allotment: s.ask, Extra: s.lane.Extra, Mode: mode, Frozen: who, Away: b.away, Spare: s.spare.containers, Short: s.spare.why,
+	}
 }
 
 // quicken lets the fast lane see the newest second.
@@ -248,6 +263,7 @@ func (b *book) quicken(now time.Time) {
 		return
 	}
 	b.sampled = sample.At
+	b.watchMemory(sample, now)
 	for _, seen := range sample.Services {
 		s := b.services[seen.Name]
 		if s == nil || seen.Requests == nil {
@@ -263,6 +279,43 @@ func (b *book) quicken(now time.Time) {
 			b.cfg.Log.Info("fast lane adds workers", "service", seen.Name, "add", s.lane.Extra-before, "busy", q.Busy, "waiting", q.Waiting, "ready", seen.Ready)
 		}
 	}
+}
+
+// watchMemory has the memory guard look at a second of the node. Only what the
+// planner placed here is stopped.
+func (b *book) watchMemory(sample fleet.Sample, now time.Time) {
+	var uses []wish.Use
+	for _, seen := range sample.Services {
+		s := b.services[seen.Name]
+		if s == nil || s.working != nil && s.working.step.Action == wish.Spare {
+			continue
+		}
+		uses = append(uses, wish.Use{Name: seen.Name, VIP: b.sight.Services[seen.Name].VIP, Used: seen.MemoryIn, Declared: b.declared(seen.Name)})
+	}
+	guard, name, reason := b.guard.Step(sample.At, sample.Memory, sample.MemoryIn, uses)
+	b.guard = guard
+	switch s := b.services[name]; {
+	case s != nil:
+		b.cfg.Log.Error("memory is short: a container is stopped", "service", name, "reason", reason)
+		s.spare = spared{s.spare.containers + 1, reason, now.Add(wish.SpareFor * time.Second)}
+	case reason != "":
+		b.cfg.Log.Error("memory is short", "reason", reason)
+	}
+}
+
+// declared is what the running containers of a service declared together, in
+// bytes; 0 when one of them declared nothing.
+func (b *book) declared(name string) (sum int64) {
+	for _, i := range b.sight.Books.Containers {
+		if i.App+"/"+i.Service != name || i.State != fleet.Running {
+			continue
+		}
+		if i.Memory == 0 {
+			return 0
+		}
+		sum += i.Memory
+	}
+	return sum
 }
 
 // reached is the report of this moment.

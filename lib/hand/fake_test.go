@@ -153,6 +153,8 @@ func (w *world) Do(ctx context.Context, service string, s wish.Step, away bool) 
 			here.Containers = append(here.Containers, container(service, len(here.Containers), 2))
 		}
 		here.Containers = here.Containers[:s.To]
+	case wish.Spare:
+		here.Containers[len(here.Containers)-1].State = fleet.Exited
 	case wish.Raise, wish.Lower:
 		here.Containers[0].Workers = s.To
 	case wish.Weigh:

@@ -281,6 +281,38 @@ func TestTheFastLaneRaisesAlsoWithoutConsul(t *testing.T) {
 	})
 }
 
+func TestWhenMemoryIsShortAContainerIsGivenUpForAWhile(t *testing.T) {
+	play(t, func(t *testing.T, w *world) {
+		w.runs("a/web", 2)
+		w.runs("b/web", 2)
+		w.wishes(1, 1, workers("a/web", 2, 0))
+		w.mu.Lock()
+		w.sample = &fleet.Sample{Node: "n1", Memory: 4 << 30, MemoryIn: 4<<30 - 10<<20, Services: []fleet.ServiceSample{
+			{Name: "a/web", MemoryIn: 1 << 30}, {Name: "b/web", MemoryIn: 2 << 30}, // the planner has not placed b/web here
+		}}
+		w.mu.Unlock()
+		w.pass(5 * time.Second)
+		if state := w.services["a/web"].Containers[0].State; state != fleet.Exited || w.services["b/web"].Containers[0].State != fleet.Running {
+			t.Fatalf("a/web is %s; steps: %v", state, w.steps)
+		}
+		if r := w.report("a/web"); !strings.Contains(r.Error, "10 MiB of 4096 MiB are left") {
+			t.Errorf("report %+v", r)
+		}
+		w.mu.Lock()
+		w.sample = nil
+		w.mu.Unlock()
+		w.pass(5 * time.Minute)
+		if state := w.services["a/web"].Containers[0].State; state != fleet.Exited {
+			t.Errorf("a/web is %s again after 5 minutes", state)
+		}
+		w.pass(6 * time.Minute)
+		w.expectWorkers("a/web", 2)
+		if state := w.services["a/web"].Containers[0].State; state != fleet.Running {
+			t.Errorf("a/web is %s after 11 minutes", state)
+		}
+	})
+}
+
 func TestReportsComeOnChangeAndEachMinute(t *testing.T) {
 	play(t, func(t *testing.T, w *world) {
 		w.runs("a/web", 2)

@@ -122,8 +122,12 @@ func (t *Tender) change(ctx context.Context, d *Deploy, s wish.Step) error {
 	if err != nil {
 		return err
 	}
-	if s.Action == wish.Weigh {
+	switch s.Action {
+	case wish.Weigh:
 		return t.weigh(ctx, i, s.To)
+	case wish.Spare:
+		return t.spare(ctx, d, i, s)
+	default:
 	}
 	of, known := t.spec(ctx, i, d.Consul == nil)
 	kind := of.Master
@@ -269,4 +273,35 @@ func (t *Tender) weigh(ctx context.Context, i fleet.Instance, weight int) error 
 		return t.consul.Register(ctx, r)
 	}
 	return nil // it is not registered, which is another step's business
+}
+
+// spare stops a container at once, since the node runs out of memory: out of
+// Consul where that answers, without waiting for DNS to forget it. Its app's
+// receivers are told.
+func (t *Tender) spare(ctx context.Context, d *Deploy, i fleet.Instance, s wish.Step) error {
+	if d.Consul != nil {
+		all, err := t.consul.Registrations(ctx)
+		for _, r := range all {
+			if r.Meta[fleet.MetaContainer] == i.ID {
+				err = t.consul.Deregister(ctx, r.ID)
+			}
+		}
+		if err != nil {
+			t.session.Log.Warn("not taken out of Consul before its stop", "container", i.Name, "error", err)
+		}
+	}
+	if err := t.engine.Stop(ctx, i.ID); err != nil {
+		return err
+	}
+	m := d.Failure(i.Release, fault.New(fault.Refused, "stopped %s: %s", i.Name, s.Reason))
+	m.Event = "memory short"
+	t.mu.Lock()
+	receivers := t.specs[i.App+"/"+i.Service+"@"+i.Release].notify
+	t.mu.Unlock()
+	to := make([]string, 0, len(receivers))
+	for _, r := range receivers {
+		to = append(to, r.Webhook)
+	}
+	t.tell(to, m)
+	return nil
 }

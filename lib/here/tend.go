@@ -45,6 +45,7 @@ type Tender struct {
 // known is what is remembered of a release.
 type known struct {
 	service spec.Service
+	notify  []spec.Notify
 	ok      bool
 	at      time.Time
 }
@@ -182,6 +183,7 @@ func (t *Tender) spec(ctx context.Context, i fleet.Instance, away bool) (spec.Se
 	k = known{at: time.Now()}
 	if err == nil {
 		k.service, k.ok = app.Service(i.Service)
+		k.notify = app.Notify
 	} else {
 		t.session.Log.Debug("release not read", "app", i.App, "release", i.Release, "error", err)
 	}
@@ -207,7 +209,7 @@ func (t *Tender) Do(ctx context.Context, service string, s wish.Step, away bool)
 	case wish.Wake:
 		_, err := Wake(ctx, t.node, &session, of, 0)
 		return err
-	case wish.Raise, wish.Lower, wish.Weigh:
+	case wish.Raise, wish.Lower, wish.Weigh, wish.Spare:
 		d, err := OpenEngine(ctx, t.node, &session, of)
 		if err != nil {
 			return err

@@ -18,6 +18,7 @@ const (
 	Raise  Action = "raise"  // more workers in a container, until there are To
 	Lower  Action = "lower"  // fewer workers, until there are To
 	Weigh  Action = "weigh"  // make To the weight of a container's registration
+	Spare  Action = "spare"  // stop a container at once: the node runs out of memory
 )
 
 // Step is one thing to do, and why.
@@ -51,6 +52,8 @@ type Ask struct {
 	Mode   scale.FreezeMode // what is forbidden
 	Frozen string           // by whom, in words
 	Away   string           // why Consul cannot be asked; "": it answers
+	Spare  int              // containers that it had to give up, because of Short
+	Short  string           // what was said of the node's memory then
 }
 
 // Plan is what is done next for one service: the steps that can be done now, the
@@ -72,6 +75,8 @@ func Next(a Ask, s Service) Plan {
 	}
 	p.count(s)
 	switch {
+	case a.Spare > 0 && a.Count > 0:
+		p.spare(s)
 	case a.Count == 0:
 		p.leave()
 	case a.Unit == Workers:
@@ -146,6 +151,29 @@ func (p *planning) leave() {
 		return
 	}
 	p.add(Step{Action: Leave, From: p.present, Reason: reason(p.ask, "none is wanted on this node")})
+}
+
+// spare does without containers that were given up. Freezes do not matter here,
+// and neither does Consul: the kernel would stop one that it chooses by itself.
+func (p *planning) spare(s Service) {
+	n := p.ask.Count
+	if p.ask.Unit == Workers {
+		n = 1
+	}
+	n = max(n-p.ask.Spare, 0)
+	p.hold("%s", p.ask.Short)
+	if p.present <= n {
+		if n > 0 {
+			p.containers(n)
+		}
+		return
+	}
+	for k := len(s.Containers) - 1; k >= 0; k-- { // the newest
+		if c := s.Containers[k]; c.runs() {
+			p.add(Step{Action: Spare, Target: c.Name, ID: c.ID, From: p.present, To: p.present - 1, Reason: p.ask.Short})
+			return
+		}
+	}
 }
 
 // containers brings their number to n.
