@@ -26,14 +26,20 @@ const nodePort = 9654
 func nodeCommand(w *here.Node) *cli.Command {
 	return &cli.Command{
 		Name:  "node",
-		Usage: "watch the services of this node, and serve what they do",
+		Usage: "watch the services of this node, serve what they do, and bring them to what the planner wants",
 		Description: `Reads once a second what the services of this node do: busy workers by mark files
 (docs/marks.md), the stats of uwsgi, the listen queue of their port, CPU and memory of their containers, queues of
 Redis and RabbitMQ. Serves the rates and means of 1, 10 and 60 seconds at /v1/sample (JSON) and /metrics
 (Prometheus), and registers itself in Consul as svckit-scaled-node, where the planner finds it.
 Beyond the loopback it answers only clients that are known, by a token or by a certificate. While the engine, Consul
-or a queue's server is away, what was known of them stays.`,
+or a queue's server is away, what was known of them stays.
+
+Follows what the planner wants of this node and brings it there, each service by itself: containers as svc-run up and
+down do, workers by telling gunicorn (TTIN, TTOU) and uWSGI (master-fifo, with cheaper-algo = manual) one by one. The
+weight in Consul is the number of ready workers. The last wish is kept on disk; without Consul it stays in force,
+what crashed comes back and nothing is lowered. Services that no wish names are left alone.`,
 		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "watch-only", Usage: "change nothing on this node: wishes of the planner are not carried out"},
 			&cli.StringFlag{Name: "listen", Usage: "serve at `IP:PORT` (default: scaled_listen, else port 9654 of this node where clients are known, else of 127.0.0.1)"},
 			&cli.StringFlag{Name: "token-file", Usage: "answer clients that show the token in `FILE` (default: scaled_token_file)"},
 			&cli.StringFlag{Name: "tls-cert", Usage: "serve HTTPS with the certificate in `FILE` (default: scaled_cert)"},
@@ -74,7 +80,7 @@ func newAgent(ctx context.Context, w *here.Node, s *tool.Session, c *cli.Context
 	if err != nil {
 		return nil, err
 	}
-	who, err := whoIs(ctx, s, client, n)
+	who, err := whoIs(ctx, s, client, n, func() fleet.Agent { return before(ctx, w, s, n.StateDir) })
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +97,10 @@ func newAgent(ctx context.Context, w *here.Node, s *tool.Session, c *cli.Context
 	if a.World, err = worldOf(ctx, w, s, client); err != nil {
 		return nil, err
 	}
-	return a, nil
+	if c.Bool("watch-only") {
+		return a, nil
+	}
+	return a, handed(ctx, w, s, a)
 }
 
 // access is by what clients are known: flags, else settings.
@@ -141,9 +150,10 @@ func serving(may nodeagent.Access, at netip.AddrPort) (out nodeagent.Serving, er
 	return out, err
 }
 
-// whoIs is this node: what is set wins over what the agent says. It waits for
-// an agent that is away, since nobody could find this node before it is back.
-func whoIs(ctx context.Context, s *tool.Session, client *consul.Client, n node.Settings) (fleet.Agent, error) {
+// whoIs is this node: what is set wins over what the agent says. While the agent is
+// away it is who it was when it last had a wish; else it waits, since nobody could
+// find this node before the agent is back.
+func whoIs(ctx context.Context, s *tool.Session, client *consul.Client, n node.Settings, last func() fleet.Agent) (fleet.Agent, error) {
 	for told := false; ; told = true {
 		if n.Name != "" && n.Address != "" {
 			return fleet.Agent{Node: n.Name, Address: n.Address}, nil
@@ -160,6 +170,10 @@ func whoIs(ctx context.Context, s *tool.Session, client *consul.Client, n node.S
 		}
 		if fault.KindOf(err) != fault.Unreachable {
 			return fleet.Agent{}, err
+		}
+		if was := last(); was.Node != "" {
+			s.Log.Warn("consul is away: this node keeps its name from before", "name", was.Node, "error", err)
+			return was, nil
 		}
 		if !told {
 			s.Log.Warn("waiting for consul, to learn this node's name (SVC_NODE and SVC_ADDRESS spare that)", "error", err)

@@ -150,7 +150,7 @@ func openLocal(ctx context.Context, w *here.Node, s *tool.Session, of here.Targe
 	case fault.KindOf(err) == fault.Unreachable:
 		s.Say("note: no Consul agent answers; the service runs, and nobody finds it by name")
 		d.World.Registrar = here.Alone{}
-		if d.Agent, err = remembered(ctx, d.World.Views); err != nil {
+		if d.Agent, err = here.LastAgent(ctx, d.World.Views); err != nil {
 			return nil, err
 		}
 	default:
@@ -252,17 +252,4 @@ func hostname() string {
 		return "localhost"
 	}
 	return name
-}
-
-// remembered is what the containers of this node know of its agent, so that an
-// agent that is away makes none of them look different.
-func remembered(ctx context.Context, views apply.Views) (fleet.Agent, error) {
-	list, err := views.Instances(ctx, "", "")
-	for _, i := range list {
-		own := i.Network == string(spec.Bridge) || i.Network == string(spec.Host) // of a macvlan the address is the container's
-		if name := i.Env["SVC_NODE"]; name != "" && i.Address != "" && own {
-			return fleet.Agent{Node: name, Address: i.Address}, err
-		}
-	}
-	return fleet.Agent{Node: hostname(), Address: "127.0.0.1"}, err
 }

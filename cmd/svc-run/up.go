@@ -22,7 +22,7 @@ func upCommand(w *here.Node) *cli.Command {
 			"Running it twice changes nothing the second time.",
 		Flags: append(deployFlags(),
 			&cli.StringFlag{Name: "release", Aliases: []string{"r"}, Usage: "move this node to `RELEASE` (default: the app's current one, else the newest)"},
-			&cli.IntFlag{Name: "instances", Value: 1, Usage: "run `N` instances on this node"},
+			&cli.IntFlag{Name: "instances", Value: 1, DefaultText: "what the autoscaler wants on this node, else 1", Usage: "run `N` instances on this node"},
 			&cli.BoolFlag{Name: "promote", Usage: "afterwards make the release the app's current one and mark it stable"},
 			&cli.BoolFlag{Name: "local", Usage: "take the spec from --file and the image from --image, and use nothing of Consul's KV"},
 			&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Value: "app.yaml", Usage: "with --local: the spec"},
@@ -56,7 +56,13 @@ func up(ctx context.Context, w *here.Node, s *tool.Session, c *cli.Context) erro
 		return err
 	}
 	return d.Run(ctx, func(ctx context.Context) (apply.Job, error) {
-		return apply.Resolve(ctx, d.Consul, d.Site, apply.Request{App: d.App, Service: d.Service, Release: c.String("release"), Count: c.Int("instances")})
+		count := c.Int("instances")
+		if !c.IsSet("instances") {
+			if count, err = d.Count(ctx); err != nil {
+				return apply.Job{}, err
+			}
+		}
+		return apply.Resolve(ctx, d.Consul, d.Site, apply.Request{App: d.App, Service: d.Service, Release: c.String("release"), Count: count})
 	})
 }
 

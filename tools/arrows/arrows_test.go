@@ -32,11 +32,13 @@ func rules() Rules {
 			{Package: "scale", Imports: facts, Pure: true},
 			{Package: "survey", Imports: append(slices.Clone(facts), "place", "planner", "scale"), Pure: true},
 			{Package: "simulate", Imports: append(slices.Clone(facts), "scale"), Pure: true},
+			{Package: "wish", Imports: append(slices.Clone(facts), "planner", "rollout", "scale"), Pure: true}, // how a node gets to what the planner wants of it
 			// Do.
 			{Package: "apply", Imports: append(slices.Clone(facts), "cpuset", "rollout")},
 			{Package: "lead", Imports: append(slices.Clone(facts), "place", "planner", "scale", "survey")}, // plans for the fleet
 			{Package: "nodeagent", Imports: append(slices.Clone(facts), "monitor", "sample")},              // scaled node: what runs beside what, and what is served
 			{Package: "follow", Imports: append(slices.Clone(facts), "answer")},                            // keeps what svc-dns says up to date
+			{Package: "hand", Imports: append(slices.Clone(facts), "planner", "scale", "wish")},            // keeps a node at its wish
 			// Reach: one outside system each, and never one another.
 			{Package: "code", Imports: reach}, // the code of services on the node's disk
 			{Package: "consul", Imports: append(slices.Clone(reach), "answer", "place", "planner", "scale")},
@@ -58,7 +60,7 @@ func rules() Rules {
 			// Meet the user.
 			{Package: "tool", Imports: []string{"fault", "fleet"}},
 			// The node that a program runs on, with all its parts: what svc-run and svc-reload change it through.
-			{Package: "here", Imports: append(slices.Clone(facts), "apply", "rollout", "code", "consul", "delivery", "dnsd", "docker", "master", "node", "notify", "probe", "tool")},
+			{Package: "here", Imports: append(slices.Clone(facts), "apply", "rollout", "code", "consul", "delivery", "dnsd", "docker", "master", "node", "notify", "probe", "tool", "hand", "wish")},
 		},
 		Settled: map[string][]string{
 			"github.com/hashicorp/consul":            {}, // BUSL: never linked into our programs
