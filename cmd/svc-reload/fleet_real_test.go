@@ -22,6 +22,7 @@ import (
 
 	"svckit/lab"
 	"svckit/lib/consul"
+	"svckit/lib/fleet"
 	"svckit/lib/here"
 	"svckit/lib/rollout"
 )
@@ -32,6 +33,7 @@ type fleetRig struct {
 	fleet  *lab.Fleet
 	app    string
 	source string
+	consul *consul.Client
 }
 
 // newFleetRig brings up plain uwsgi, which pauses while it reloads, with generation one on both hosts.
@@ -45,6 +47,7 @@ func newFleetRig(t *testing.T) *fleetRig {
 	if err != nil {
 		t.Fatal(err)
 	}
+	r.consul = client
 	one := &rig{t: t, env: environment{f.Registry, f.Base}, app: r.app, consul: client, source: r.source}
 	// An instance that hangs is found out soon.
 	one.release("r1", strings.Replace(fmt.Sprintf(uwsgiSpec, plain), "timeout: 10s", "timeout: 1s", 1))
@@ -212,15 +215,30 @@ func TestFleetNeverFallsBelowItsFloor(t *testing.T) {
 	}
 }
 
-// nodesToldAtOnceGoOneAfterTheOther: the lock and the floor of the fleet let one of them go first.
+// nodesToldAtOnceGoOneAfterTheOther: the lock of the fleet lets one of them go first. They find it held, so both wait for the same moment.
 func (r *fleetRig) nodesToldAtOnceGoOneAfterTheOther(t *testing.T) {
 	one, two := r.fleet.Hosts[0], r.fleet.Hosts[1]
 	(&rig{t: t, source: r.source}).code(appCode("two"))
+	lock, err := r.consul.Lock(t.Context(), "locks/shop/web", fleet.Holder{Who: "test", Node: "srv1", Command: "test"}, 10*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
 	stop := r.follow()
 	results := make([]result, 2)
 	var wait sync.WaitGroup
 	for n, h := range r.fleet.Hosts {
 		wait.Go(func() { results[n] = r.call(h, os.Args[0], "shop/web", "--source", r.source, "--json") })
+	}
+	for _, h := range r.fleet.Hosts {
+		r.awaitRun(t, h)
+	}
+	time.Sleep(2 * time.Second) // time enough to do wrong what must not be done
+	if views := stop(); len(views) != 1 || len(views[0]) > 0 {
+		t.Errorf("while another node held the lock there were out: %v", views)
+	}
+	stop = r.follow()
+	if err := lock.Release(t.Context()); err != nil {
+		t.Error(err)
 	}
 	wait.Wait()
 	views := stop()
@@ -280,6 +298,23 @@ func (r *fleetRig) belowTheFloorNothingIsTouched(t *testing.T, lose, back func()
 	}
 	back()
 	r.await(t, two, true)
+}
+
+// awaitRun waits until a reload is at work on a host.
+func (r *fleetRig) awaitRun(t *testing.T, h *lab.Host) {
+	t.Helper()
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		res, err := http.Get(r.fleet.Servers[0].Consul() + "/v1/kv/svc/locks/shop/web/" + h.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if res.Body.Close(); res.StatusCode == http.StatusOK {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("no reload on %s", h.Name())
+		}
+	}
 }
 
 // await waits until Consul takes the instance on a host for well, or not.
