@@ -1,0 +1,290 @@
+//go:build real
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"svckit/lab"
+	"svckit/lib/consul"
+	"svckit/lib/fleet"
+)
+
+// wholeFleet is hosts with a node agent each, and planners on the servers.
+type wholeFleet struct {
+	*lab.Fleet
+	t      *testing.T
+	consul *consul.Client
+	image  string
+	env    []string
+	nodes  map[string]*program
+}
+
+const markedApp = `import time
+
+def application(environ, start_response):
+    if environ["PATH_INFO"] != "/healthz":
+        time.sleep(0.1)
+    start_response("200 OK", [("Content-Length", "2")])
+    return [b"ok"]
+`
+
+const markedConf = `from svckit_marks import post_worker_init, pre_request, post_request, worker_exit
+bind, workers, worker_tmp_dir, chdir, backlog = "0.0.0.0:8000", 2, "/dev/shm", "/srv/app", 512
+`
+
+// newWholeFleet starts hosts with their agents; the planner is the test's to start.
+func newWholeFleet(t *testing.T, hosts int) *wholeFleet {
+	t.Helper()
+	f := &wholeFleet{t: t, Fleet: lab.NewFleet(t, lab.Datacenter{Servers: 3, Hosts: hosts, Zones: []string{"a", "b"}}), nodes: map[string]*program{}}
+	token := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(token, []byte("a token of this test only\n"), 0o600); err == nil {
+		err = os.WriteFile(token, []byte("token-of-this-test-only\n"), 0o600)
+	}
+	f.env = []string{"SVCKIT_TEST_AS=scaled", "SVC_SCALED_TOKEN_FILE=" + token, "SVC_DNS_MARGIN=100ms"}
+	client, err := consul.OpenAt(f.Servers[0].Addr()+":8500", "svc", hclog.NewNullLogger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.consul = client
+	f.image = f.build()
+	for _, h := range f.Hosts {
+		f.nodes[h.Name()] = f.on(h, "node")
+	}
+	return f
+}
+
+// on starts scaled on a host.
+func (f *wholeFleet) on(h *lab.Host, args ...string) *program {
+	f.t.Helper()
+	said, err := os.CreateTemp(f.t.TempDir(), "said")
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	p := &program{cmd: h.Command(f.t, os.Args[0], args...), said: said.Name(), done: make(chan struct{})}
+	p.cmd.Env = append(p.cmd.Env, f.env...)
+	p.cmd.Stdout, p.cmd.Stderr = said, said
+	if err := p.cmd.Start(); err != nil {
+		f.t.Fatal(err)
+	}
+	go func() { _ = p.cmd.Wait(); close(p.done) }()
+	f.t.Cleanup(func() {
+		_ = p.cmd.Process.Kill()
+		<-p.done
+		if f.t.Failed() {
+			f.t.Logf("%s on %s said:\n%s", args[0], h.Name(), p.says())
+		}
+	})
+	return p
+}
+
+// build makes the image of the app, with the hook that marks busy workers.
+func (f *wholeFleet) build() string {
+	f.t.Helper()
+	dir := f.t.TempDir()
+	marks, err := os.ReadFile("../../examples/marks/svckit_marks.py")
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	for name, text := range map[string]string{
+		"app.py": markedApp, "gunicorn.conf.py": markedConf, "svckit_marks.py": string(marks),
+		"Dockerfile": "FROM " + f.Base + "\nCOPY app.py gunicorn.conf.py svckit_marks.py /srv/app/\nENV PYTHONPATH=/srv/app\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			f.t.Fatal(err)
+		}
+	}
+	ref := f.Registry + "/marked:1"
+	out := ""
+	for _, args := range [][]string{{"build", "--quiet", "--tag", ref, dir}, {"push", ref}, {"image", "rm", ref}} {
+		text, err := exec.Command("docker", append([]string{"--host", f.Hosts[0].Docker()}, args...)...).CombinedOutput()
+		if err != nil {
+			f.t.Fatalf("docker %v: %v\n%s", args, err, text)
+		}
+		out += string(text)
+	}
+	return f.Registry + "/marked@" + regexp.MustCompile(`sha256:[0-9a-f]{64} size`).FindString(out)[:71]
+}
+
+// release makes a spec current.
+func (f *wholeFleet) release(app, service, body string) {
+	f.t.Helper()
+	now := time.Now().UTC()
+	err := f.consul.PutRelease(f.t.Context(), fleet.Release{
+		App: app, Name: "r1", Image: f.image, Spec: fmt.Sprintf("app: %s\nbuild: {image: %s/marked}\nservices:\n  %s:\n%s", app, f.Registry, service, body), BuiltBy: "test", BuiltAt: now,
+	})
+	if err == nil {
+		err = f.consul.SetCurrent(f.t.Context(), app, fleet.Current{Services: map[string]fleet.Pointer{service: {Release: "r1", At: now, By: "test"}}})
+	}
+	if err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// ready is what serves of a service, as nodes say, by node.
+func (f *wholeFleet) ready(service string) (total int, by map[string]int) {
+	f.t.Helper()
+	haves, _, err := f.consul.Haves(f.t.Context())
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	by = map[string]int{}
+	for _, h := range haves {
+		for _, r := range h.Services {
+			if r.Name == service {
+				by[h.Node] += r.Ready
+				total += r.Ready
+			}
+		}
+	}
+	return total, by
+}
+
+// traffic sends requests to the passing instances of a service, by their weights, as
+// many a second as rate says, whatever the answers take.
+type traffic struct {
+	rate         atomic.Int64
+	sent, failed atomic.Int64
+	stop         func()
+}
+
+func (f *wholeFleet) load(service string, rate int64) *traffic {
+	ctx, cancel := context.WithCancel(f.t.Context())
+	l := &traffic{}
+	l.rate.Store(rate)
+	var all sync.WaitGroup
+	l.stop = func() { cancel(); all.Wait() }
+	f.t.Cleanup(l.stop)
+	client := &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	all.Go(func() {
+		var targets []string
+		looked := time.Time{}
+		next := time.Now()
+		for ctx.Err() == nil {
+			if time.Since(looked) > time.Second {
+				if list := f.passing(ctx, service); len(list) > 0 {
+					targets = list
+				}
+				looked = time.Now()
+			}
+			next = next.Add(time.Second / time.Duration(max(l.rate.Load(), 1)))
+			if !pause(ctx, time.Until(next)) {
+				return
+			}
+			if len(targets) == 0 || l.rate.Load() == 0 {
+				continue
+			}
+			url := targets[rand.IntN(len(targets))]
+			all.Go(func() {
+				l.sent.Add(1)
+				res, err := client.Get(url)
+				if err == nil {
+					_, err = io.Copy(io.Discard, res.Body)
+					_ = res.Body.Close()
+				}
+				if (err != nil || res.StatusCode != http.StatusOK) && ctx.Err() == nil {
+					l.failed.Add(1)
+				}
+			})
+		}
+	})
+	return l
+}
+
+// passing are the addresses of passing instances, each as often as its weight.
+func (f *wholeFleet) passing(ctx context.Context, service string) (out []string) {
+	req, _ := http.NewRequestWithContext(ctx, http.MethodGet, f.Servers[0].Consul()+"/v1/health/service/"+service+"?passing", nil)
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil
+	}
+	defer res.Body.Close()
+	var list []struct {
+		Service struct {
+			Address string
+			Port    int
+			Weights struct{ Passing int }
+		}
+	}
+	_ = json.NewDecoder(res.Body).Decode(&list)
+	for _, e := range list {
+		for range e.Service.Weights.Passing {
+			out = append(out, fmt.Sprintf("http://%s:%d/", e.Service.Address, e.Service.Port))
+		}
+	}
+	return out
+}
+
+const scaledWeb = `    command: [gunicorn, -c, /srv/app/gunicorn.conf.py, "app:application"]
+    master: gunicorn
+    port: 8000
+    check: {http: /healthz, interval: 1s, timeout: 5s, min_healthy: 1s, deadline: 60s}
+    stop: {timeout: 15s, drain: 1s}
+    scale: {strategy: busy_ratio, wait: 5%, wait_over: 100ms, min: 2, min_nodes: 2, start_up: 3s, down: {after: 30s, step: 50%}, seasonal: false}
+`
+
+// A service of workers follows its load up in seconds and down slowly, over the
+// nodes of a fleet; a node that dies takes nothing with it.
+func TestAFleetFollowsItsLoad(t *testing.T) {
+	f := newWholeFleet(t, 2)
+	f.release("shop", "web", scaledWeb)
+	f.on(f.Servers[0], "run", "--listen", "")
+	took := soon(t, 90*time.Second, "the first placement", func() error {
+		if n, by := f.ready("shop/web"); n < 2 || len(by) < 2 {
+			return fmt.Errorf("ready %v", by)
+		}
+		return nil
+	})
+	t.Logf("first placement: %.1f s", took.Seconds())
+	l := f.load("shop-web", 20)
+	pause(t.Context(), 15*time.Second) // a load must be there before it can step
+	l.rate.Store(60)                   // six busy workers
+	took = soon(t, 60*time.Second, "workers for the load", func() error {
+		if n, by := f.ready("shop/web"); n < 7 {
+			return fmt.Errorf("ready %v", by)
+		}
+		return nil
+	})
+	t.Logf("from the step to seven ready workers: %.1f s", took.Seconds())
+	pause(t.Context(), 10*time.Second)
+	high, by := f.ready("shop/web")
+	l.rate.Store(40)
+	took = soon(t, 4*time.Minute, "fewer workers", func() error {
+		if n, by := f.ready("shop/web"); n >= high {
+			return fmt.Errorf("ready %v", by)
+		}
+		return nil
+	})
+	t.Logf("from %v: the first one less after %.1f s", by, took.Seconds())
+	sent, failed := l.sent.Load(), l.failed.Load()
+	if t.Logf("%d requests, %d failed", sent, failed); failed > 0 {
+		t.Errorf("%d of %d requests failed while workers came and went", failed, sent)
+	}
+	before, _ := f.ready("shop/web")
+	dead := f.Hosts[1]
+	dead.Kill(t)
+	took = soon(t, 2*time.Minute, "the share of a dead node elsewhere", func() error {
+		_, by := f.ready("shop/web")
+		w, err := f.consul.Want(t.Context(), dead.Name())
+		if n := by[f.Hosts[0].Name()]; err != nil || n < before-1 || len(w.Services) > 0 && w.Services[0].Count > 0 {
+			return fmt.Errorf("ready %v, before %d; the dead node is told %v, %v", by, before, w.Services, err)
+		}
+		return nil
+	})
+	t.Logf("from the death of a node to its share elsewhere: %.1f s", took.Seconds())
+}
