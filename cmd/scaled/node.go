@@ -47,9 +47,6 @@ what crashed comes back and nothing is lowered. Services that no wish names are 
 			&cli.StringFlag{Name: "tls-ca", Usage: "answer clients with a certificate of the CA in `FILE` (default: scaled_ca)"},
 		},
 		Action: tool.Daemon(func(ctx context.Context, s *tool.Session, c *cli.Context) error {
-			if len(s.Args) > 0 {
-				return fault.New(fault.Usage, "node takes no argument: it watches every service of this node")
-			}
 			a, err := newAgent(ctx, w, s, c)
 			if err != nil {
 				return err
