@@ -3,6 +3,7 @@
 package hand_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -18,6 +20,7 @@ import (
 	"svckit/lib/fleet"
 	"svckit/lib/here"
 	"svckit/lib/master"
+	"svckit/lib/rollout"
 )
 
 // index is that of a key of ours; 0 when there is none.
@@ -83,6 +86,24 @@ func (r *rig) loaded(service string) *load.Load {
 	return load.Start(fmt.Sprintf("http://%s:%d/work", i.Address, i.Port), clients...)
 }
 
+// watched looks at a service in Consul until the returned function is called,
+// which tells how often it was not there or did not pass.
+func (r *rig) watched(service string) (gone func() int) {
+	ctx, cancel := context.WithCancel(r.t.Context())
+	count := make(chan int)
+	go func() {
+		n := 0
+		for ctx.Err() == nil {
+			list, err := r.consul.Service(ctx, r.app+"-"+service)
+			if err == nil && (len(list) != 1 || list[0].Health != fleet.Passing) {
+				n++
+			}
+		}
+		count <- n
+	}()
+	return func() int { cancel(); return <-count }
+}
+
 func TestWorkersFollowTheWishAndNoRequestIsLost(t *testing.T) {
 	for _, service := range []string{"web", "cheap"} {
 		t.Run(service, func(t *testing.T) {
@@ -91,19 +112,24 @@ func TestWorkersFollowTheWishAndNoRequestIsLost(t *testing.T) {
 			r.wishes(r.ask(service, "workers", 2))
 			r.expect(service, 2)
 			container := r.instances(service)[0]
-			l := r.loaded(service)
+			l, gone := r.loaded(service), r.watched(service)
 			r.wishes(r.ask(service, "workers", 6))
 			r.expect(service, 6)
 			r.wishes(r.ask(service, "workers", 3))
 			r.expect(service, 3)
 			l.Stop()
+			if n := gone(); n > 0 {
+				t.Errorf("Consul showed it not passing %d times", n)
+			}
 			if l.Failed.Load() > 0 || l.Done.Load() < 100 {
 				t.Errorf("%d requests done, %d lost: %v", l.Done.Load(), l.Failed.Load(), l.Errors())
 			}
 			if now := r.instances(service)[0]; now.ID != container.ID || !now.StartedAt.Equal(container.StartedAt) {
 				t.Error("the container is another one, or was restarted")
 			}
-			r.resist(service)
+			if service == "web" {
+				r.resist(service)
+			}
 		})
 	}
 }
@@ -116,6 +142,12 @@ func (r *rig) resist(service string) {
 	r.eventually("the hand is at it", func() bool { return r.workers(service) > 3 })
 	r.kill()
 	r.start()
+	r.expect(service, 6)
+
+	if err := syscall.Kill(r.instances(service)[0].PID, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	r.eventually("the engine started it again", func() bool { n := r.workers(service); return n > 0 && n < 6 })
 	r.expect(service, 6)
 
 	doc := `{"schema":1,"epoch":0,"gen":99999,"at":"2026-01-01T00:00:00Z","services":[{"name":"` + r.app + "/" + service + `","unit":"workers","count":1}]}`
@@ -157,10 +189,7 @@ func TestContainersFollowTheWish(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.eventually("what was removed is replaced", func() bool { return len(r.instances("box")) == 3 && len(r.seen("box")) == 3 })
-	time.Sleep(7 * time.Second) // longer than the TTL of its check
-	if n := len(r.seen("box")); n != 3 {
-		t.Errorf("%d of 3 pass when their TTL is over", n)
-	}
+	r.chores()
 	r.wishes(r.ask("box", "instances", 1))
 	r.eventually("one is left", func() bool { return len(r.instances("box")) == 1 && len(r.seen("box")) == 1 })
 	if r.instances("box")[0].ID != first {
@@ -168,6 +197,41 @@ func TestContainersFollowTheWish(t *testing.T) {
 	}
 	r.wishes(r.ask("box", "instances", 0))
 	r.eventually("it has left", func() bool { return len(r.instances("box")) == 0 && len(r.seen("box")) == 0 })
+}
+
+// chores are what is done whatever is wished; they take longer than the TTL of box.
+func (r *rig) chores() {
+	t := r.t
+	t.Helper()
+	regs, err := r.consul.Registrations(t.Context())
+	if err != nil || len(regs) == 0 {
+		t.Fatalf("%v, %v", regs, err)
+	}
+	ghost := regs[0]
+	ghost.ID, ghost.Meta[fleet.MetaContainer] = ghost.ID+"-ghost", strings.Repeat("f", 64)
+	if err := r.consul.Register(t.Context(), ghost); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.consul.Aside(t.Context(), regs[1].ID, rollout.AsideReason(time.Now().Add(2*time.Second), "a test")); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.consul.Aside(t.Context(), regs[2].ID, "by hand"); err != nil {
+		t.Fatal(err)
+	}
+	r.eventually("one is aside by hand, nothing else", func() bool {
+		list, err := r.consul.Service(t.Context(), r.app+"-box")
+		return err == nil && len(list) == 3 && len(r.seen("box")) == 2
+	})
+	time.Sleep(7 * time.Second)
+	if n := len(r.seen("box")); n != 2 {
+		t.Errorf("%d of 2 pass when their TTL is over", n)
+	}
+	if err := r.consul.Return(t.Context(), regs[2].ID); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(r.seen("box")); n != 3 {
+		t.Errorf("%d of 3 pass once no one is aside", n)
+	}
 }
 
 func TestWithoutConsulTheWishStaysInForce(t *testing.T) {

@@ -8,8 +8,10 @@ import (
 
 func TestAWishSaysHowManyContainersRunHere(t *testing.T) {
 	w := fleet.Want{Services: []fleet.Allotment{
-		{Name: "shop/batch", Unit: "instances", Count: 3}, {Name: "shop/gone", Unit: "instances"},
-		{Name: "shop/left", Unit: "workers"}, {Name: "shop/web", Unit: "workers", Count: 6},
+		{Name: "shop/batch", Unit: "instances", Count: 3},
+		{Name: "shop/gone", Unit: "instances"},
+		{Name: "shop/left", Unit: "workers"},
+		{Name: "shop/web", Unit: "workers", Count: 6},
 	}}
 	for _, row := range []struct {
 		service string

@@ -2,7 +2,6 @@ package wish
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -65,7 +64,7 @@ func Cares(b Books, now time.Time) (list []Care, suspects map[string]bool) {
 			c.Do, c.Reason = Return, "its maintenance was to end at "+until.Format(time.RFC3339)
 			list = append(list, c)
 		case renews(r, i) && now.Sub(b.Renewed[r.ID]) >= r.Check.Interval/3:
-			c.Do, c.Reason = Renew, fmt.Sprintf("its container runs since %s", i.StartedAt.UTC().Format(time.RFC3339))
+			c.Do, c.Reason = Renew, wellSince+i.StartedAt.UTC().Format(time.RFC3339)
 			list = append(list, c)
 		}
 	}
@@ -75,10 +74,15 @@ func Cares(b Books, now time.Time) (list []Care, suspects map[string]bool) {
 
 // renews reports whether a TTL check is one to renew: its container is well, and
 // nobody else said that the instance is not. What Consul itself says of a check
-// that was not renewed begins with "TTL expired" (agent/checks/check.go).
+// that was not renewed begins with "TTL expired" (agent/checks/check.go). It is
+// renewed in a maintenance too: when that ends, the instance is to serve.
 func renews(r fleet.Registration, i fleet.Instance) bool {
 	if r.Check.Type != "ttl" || i.State != fleet.Running || i.Owner != nil {
 		return false
 	}
-	return r.Health == fleet.Passing || r.Health == fleet.Critical && strings.HasPrefix(r.Output, "TTL expired")
+	ours := slices.ContainsFunc([]string{wellSince, "registered", "TTL expired"}, func(begin string) bool { return strings.HasPrefix(r.Output, begin) })
+	return r.Health == fleet.Passing || ours && (r.Health == fleet.Critical || r.Health == fleet.Maintenance)
 }
+
+// wellSince begins what is told to a TTL check; its registration says "registered".
+const wellSince = "its container runs since "

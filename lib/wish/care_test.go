@@ -47,6 +47,10 @@ func TestOnlyWhatIsDueIsCaredFor(t *testing.T) {
 		{"a TTL that is not due", reg("a", "here", func(r *fleet.Registration) { r.Check = ttl }), false, 9 * time.Second, "", false},
 		{"a TTL that ran out", reg("a", "here", func(r *fleet.Registration) { r.Check, r.Health, r.Output = ttl, fleet.Critical, "TTL expired" }), false, time.Hour, "renew", false},
 		{"a TTL that its owner failed", reg("a", "here", func(r *fleet.Registration) { r.Check, r.Health, r.Output = ttl, fleet.Critical, "disk full" }), false, time.Hour, "", false},
+		{"a TTL in a maintenance", reg("a", "here", func(r *fleet.Registration) {
+			r.Check, r.Health, r.Output = ttl, fleet.Maintenance, "TTL expired (last…"
+		}), false, time.Hour, "renew", false},
+		{"a TTL in a maintenance that its owner failed", reg("a", "here", func(r *fleet.Registration) { r.Check, r.Health, r.Output = ttl, fleet.Maintenance, "disk full" }), false, time.Hour, "", false},
 		{"a TTL of a container that restarts", reg("a", "again", func(r *fleet.Registration) { r.Check = ttl }), false, time.Hour, "", false},
 	} {
 		t.Run(row.name, func(t *testing.T) {

@@ -228,7 +228,8 @@ func TestWhatIsReachedIsCountedByUnit(t *testing.T) {
 	here := Service{Containers: []Container{
 		with(up(4), func(c *Container) { c.Young = 1 }),
 		with(up(2), func(c *Container) { c.Health = fleet.Critical }),
-		{State: fleet.Restarting}, {State: fleet.Exited},
+		{State: fleet.Restarting},
+		{State: fleet.Exited},
 	}}
 	if got, want := Reach(workers(6), here, "x"), (fleet.Reached{Name: "shop/web", Unit: Workers, Want: 6, Ready: 5, Starting: 1, Error: "x"}); got != want {
 		t.Errorf("%+v", got)
