@@ -100,6 +100,7 @@ func printedConfig(text []byte) map[string]string {
 
 // gunicornFacts reads the settings that decide how it can be reloaded.
 func gunicornFacts(f *fleet.Master, set map[string]string) {
+	f.Sizing = fleet.Sizing{Told: true} // TTIN and TTOU; HUP goes back to the number in its settings
 	f.Preload = set["preload_app"] == "True"
 	threaded := number(set["threads"]) > 1
 	class := set["worker_class"]

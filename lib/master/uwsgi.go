@@ -50,7 +50,8 @@ func (m Masters) examineUWSGI(ctx context.Context, i fleet.Instance, f *fleet.Ma
 // uwsgiFacts are what its options say of how it can be reloaded.
 func uwsgiFacts(f *fleet.Master, o options) {
 	f.Lazy = o.on("lazy-apps", "lazy-app", "lazy")
-	f.Chain = fleet.Chain{FIFO: o.last("master-fifo"), Touch: o.last("touch-chain-reload")}
+	f.Chain = fleet.Chain{FIFO: o.fifo(), Touch: o.last("touch-chain-reload")}
+	f.Sizing = uwsgiSizing(o)
 	if !o.on("master") {
 		f.Deaf = "uwsgi runs without its master: it cannot reload"
 	}
@@ -62,6 +63,21 @@ func uwsgiFacts(f *fleet.Master, o options) {
 	}
 	if others := otherChildren(o); len(others) > 0 && o.first("stats", "stats-server") == "" {
 		f.Unsafe = append(f.Unsafe, fmt.Sprintf("its master has other children than workers (%s), and only its stats socket tells which is which: set stats = /tmp/uwsgi-stats.sock", strings.Join(others, ", ")))
+	}
+}
+
+// uwsgiSizing reads who decides on the number of workers. Only with cheaper does
+// it change while uwsgi runs: the orders + and - of the fifo have no effect
+// without (2.0.21, core/master.c calls uwsgi_calc_cheaper for nothing else). The
+// algorithm manual knows the orders alone.
+func uwsgiSizing(o options) fleet.Sizing {
+	least := number(o.last("cheaper"))
+	if least <= 0 {
+		return fleet.Sizing{}
+	}
+	return fleet.Sizing{
+		Told: o.fifo() != "", Self: o.last("cheaper-algo") != "manual",
+		First: max(number(o.last("cheaper-initial")), least), Least: least,
 	}
 }
 
@@ -157,8 +173,9 @@ type stats struct {
 	Version string `json:"version"`
 	PID     int    `json:"pid"`
 	Workers []struct {
-		PID    int    `json:"pid"`
-		Status string `json:"status"` // idle, busy, cheap, …
+		PID       int    `json:"pid"`
+		Status    string `json:"status"`    // idle, busy, cheap, …
+		Accepting int    `json:"accepting"` // 0: it loads the application
 	} `json:"workers"`
 }
 
@@ -220,8 +237,14 @@ func readStats(ctx context.Context, pid int, name string) (stats, error) {
 	return s, nil
 }
 
-// chain tells uwsgi to replace one worker after the other.
-func chain(f fleet.Master) error {
+// chain makes a uwsgi replace one worker after the other: by our own hand where
+// its workers can be watched, else by its own chain reload.
+func chain(ctx context.Context, i fleet.Instance, f fleet.Master) error {
+	if _, opts, err := identify(i, f); err == nil {
+		if err := turn(ctx, f, opts); !errors.Is(err, errNotHere) {
+			return err
+		}
+	}
 	if f.Chain.FIFO != "" {
 		return writeFIFO(f.PID, f.Chain.FIFO, "c")
 	}

@@ -30,6 +30,14 @@ func (o options) on(names ...string) bool {
 	})
 }
 
+// fifo is the one that uwsgi reads: of several the first, until it is told otherwise.
+func (o options) fifo() string {
+	if all := o["master-fifo"]; len(all) > 0 {
+		return all[0]
+	}
+	return ""
+}
+
 // first is the value of the first of these names that is given.
 func (o options) first(names ...string) string {
 	for _, name := range names {
