@@ -18,6 +18,9 @@ func (m Masters) examineGunicorn(ctx context.Context, i fleet.Instance, f *fleet
 		f.Unsafe = append(f.Unsafe, "its command does not name gunicorn: what it would load cannot be tried")
 		return nil
 	}
+	if !roomy(f, i) {
+		return nil
+	}
 	p := in.at(code, command)
 	p.Env = append(p.Env, "PWD=/") // else gunicorn shows a folder that nobody set as if somebody had
 	ran, err := m.Engine.Exec(ctx, i.ID, p)

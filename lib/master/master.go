@@ -110,9 +110,6 @@ func (m Masters) Examine(ctx context.Context, i fleet.Instance, s spec.Service, 
 		found.Tried, found.Broken = true, []string{fmt.Sprintf("it did not load within %s", limit)}
 		err = nil
 	}
-	if err == nil {
-		found.Unsafe = append(found.Unsafe, tooBig(&found, i)...)
-	}
 	return found, err
 }
 

@@ -2,6 +2,7 @@ package master
 
 import (
 	"errors"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -308,6 +309,20 @@ func TestNothingOutsideTheContainerIsReached(t *testing.T) {
 	}
 	if _, err := readIn(os.Getpid(), "/proc/self/root/etc/passwd"); err == nil {
 		t.Error("a magic link was followed")
+	}
+	listener, err := net.Listen("unix", filepath.Join(dir, "stats"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	go func() {
+		if conn, err := listener.Accept(); err == nil {
+			_, _ = conn.Write([]byte(`{"version": "2.0.21-debian", "workers": [{"pid": 7, "status": "busy", "accepting": 1}, {"pid": 0, "status": "cheap"}]}`))
+			_ = conn.Close()
+		}
+	}()
+	if s, err := readStats(t.Context(), os.Getpid(), filepath.Join(dir, "stats")); err != nil || s.Version != "2.0.21-debian" || len(s.Workers) != 2 || !s.accepting() {
+		t.Errorf("stats %+v, %v", s, err)
 	}
 	reader, err := os.OpenFile(fifo, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {

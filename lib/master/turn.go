@@ -40,6 +40,9 @@ func turn(ctx context.Context, f fleet.Master, o options) error {
 	if !path.IsAbs(stats) || o.first("loop", "gevent", "async", "asyncio", "ugreen", "http-socket-modifier1", "worker-exec") != "" {
 		return errNotHere
 	}
+	if _, err := readStats(ctx, f.PID, stats); err != nil {
+		return fmt.Errorf("%w: %w", errNotHere, err)
+	}
 	for _, w := range f.Workers {
 		if err := relieve(ctx, w); err != nil {
 			return err

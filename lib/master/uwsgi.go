@@ -35,7 +35,7 @@ func (m Masters) examineUWSGI(ctx context.Context, i fleet.Instance, f *fleet.Ma
 		uwsgiPaths(f, o, code)
 	}
 	command := uwsgiCheck(i.Command, o)
-	if command == nil {
+	if !roomy(f, i) || command == nil {
 		return nil
 	}
 	ran, err := m.Engine.Exec(ctx, i.ID, in.at(code, command))
