@@ -305,6 +305,9 @@ def application(environ, start_response):
     path = environ["PATH_INFO"]
     if path.startswith("/slow"):
         time.sleep(5)
+    if path.startswith("/long"):
+        print("long request", flush=True)
+        time.sleep(30)
     content = (GENERATION + "\n").encode()
     # uWSGI's http-socket ends each connection and does not say so by itself.
     headers = [("Content-Type", "text/plain"), ("Content-Length", str(len(content))), ("Connection", "close")]
