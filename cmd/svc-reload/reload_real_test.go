@@ -24,7 +24,7 @@ func TestReloads(t *testing.T) {
 	env := newEnvironment(t)
 	sideBySide(t, 6, slices.Concat(
 		newCodeIsLoadedByEachKindOfMaster(env), brokenCodeNeverReachesTheMaster(env), aSlowRequestEndsDuringAReload(env), aReloadThatIsKilledIsFinishedByTheNext(env),
-		uwsgiKeepsItsNumberOfWorkers(env), workersThatFindNoRoomAreRefused(env), someAreReloadedAndSomeAreNot(env),
+		uwsgiKeepsItsNumberOfWorkers(env), workersThatFindNoRoomAreRefused(env), someAreReloadedAndSomeAreNot(env), theRightCodeIsTried(env),
 		[]row{
 			{"code that loads and fails its check is taken back", func(t *testing.T) { codeThatLoadsAndFailsItsCheckIsTakenBack(t, env) }},
 			{"workers of the scaler are there after the reload", func(t *testing.T) { workersOfTheScalerAreThereAfterTheReload(t, env) }},
@@ -32,7 +32,7 @@ func TestReloads(t *testing.T) {
 			{"the only instance of a pausing master needs consent", func(t *testing.T) { theOnlyInstanceOfAPausingMasterNeedsConsent(t, env) }},
 		},
 	))
-	sideBySide(t, 4, noRequestIsLostInManyReloads(env))
+	sideBySide(t, 4, slices.Concat(noRequestIsLostInManyReloads(env), connectionsThatAreKeptAreCutOnceAReload(env)))
 }
 
 const (

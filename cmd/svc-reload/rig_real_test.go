@@ -48,6 +48,7 @@ func TestMain(m *testing.M) {
 type environment struct {
 	agent           *lab.Agent
 	registry, image string
+	uwsgi           string // image with a virtualenv and ini files
 	svcRun, load    string // programs
 }
 
@@ -72,6 +73,7 @@ func newEnvironment(t *testing.T) environment {
 	t.Helper()
 	registry := lab.Registry(t)
 	e := environment{agent: lab.Consul(t), registry: registry, image: pushed(t, registry+"/env:env")}
+	e.uwsgi = uwsgiImage(t, registry)
 	e.svcRun, e.load = built(t, "svckit/cmd/svc-run"), built(t, "svckit/lab/cmd/load")
 	low := 21000 + rand.IntN(70)*100
 	for name, value := range map[string]string{
@@ -307,7 +309,8 @@ def application(environ, start_response):
         time.sleep(5)
     if path.startswith("/long"):
         print("long request", flush=True)
-        time.sleep(30)
+        while not os.path.exists("/tmp/end"):
+            time.sleep(0.1)
     content = (GENERATION + "\n").encode()
     # uWSGI's http-socket ends each connection and does not say so by itself.
     headers = [("Content-Type", "text/plain"), ("Content-Length", str(len(content))), ("Connection", "close")]

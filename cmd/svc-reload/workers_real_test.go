@@ -5,6 +5,7 @@ package main
 import (
 	"fmt"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -169,7 +170,7 @@ func workersThatFindNoRoomAreRefused(env environment) (rows []row) {
 	return rows
 }
 
-// aLongRequestHoldsOneInstance: the first of two is reloaded, the second one's old
+// someAreReloadedAndSomeAreNot: the first of two is reloaded, the second one's old
 // worker is still at a request when the time is over. Exit 3, and each state is shown.
 func someAreReloadedAndSomeAreNot(env environment) (rows []row) {
 	long := strings.NewReplacer("deadline: 90s", "deadline: 10s", "timeout: 10s, min_healthy", "timeout: 5s, min_healthy").Replace(gunicornSpec)
@@ -209,6 +210,9 @@ func someAreReloadedAndSomeAreNot(env environment) (rows []row) {
 				if at := slices.IndexFunc(o.Instances, func(l here.Live) bool { return l.Name == i.Name }); at < 0 || o.Instances[at].After != want || !o.Changed {
 					t.Errorf("%s must be %s: %+v", i.Name, want, o.Instances)
 				}
+			}
+			if err := os.WriteFile(fmt.Sprintf("/proc/%d/root/tmp/end", second.PID), nil, 0o600); err != nil {
+				t.Fatal(err)
 			}
 			<-working
 			r.must(r.service(), "--source", r.source)

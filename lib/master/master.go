@@ -60,7 +60,7 @@ func (m Masters) look(ctx context.Context, i fleet.Instance, kind spec.Master) (
 	var opts options
 	if kind == spec.UWSGI {
 		var bad error // of its options: what cannot be read must not be told anything
-		if opts, bad = uwsgiOptions(i.Command, top.PID); bad != nil {
+		if opts, bad = uwsgiOptions(i, top.PID); bad != nil {
 			return fleet.Master{Unsafe: []string{"its options cannot be read: " + bad.Error()}}, nil, nil //nolint:nilerr // it is told in Unsafe
 		}
 		if children, err = uwsgiWorkers(ctx, top.PID, opts, children); err != nil {
@@ -167,7 +167,7 @@ func identify(i fleet.Instance, f fleet.Master) (string, options, error) {
 	if !slices.ContainsFunc(i.Command, func(word string) bool { return programName(word) == "uwsgi" }) {
 		return "gunicorn", nil, nil
 	}
-	opts, err := uwsgiOptions(i.Command, f.PID)
+	opts, err := uwsgiOptions(i, f.PID)
 	if opts == nil && err == nil {
 		err = errors.New("its options cannot be read")
 	}

@@ -38,6 +38,7 @@ func (m Masters) examineUWSGI(ctx context.Context, i fleet.Instance, f *fleet.Ma
 	if !roomy(f, i) || command == nil {
 		return nil
 	}
+	in.dir = startDir(i, in.dir)
 	ran, err := m.Engine.Exec(ctx, i.ID, in.at(code, command))
 	if err != nil {
 		return err
@@ -86,7 +87,7 @@ func uwsgiSizing(o options) fleet.Sizing {
 // ever, after HUP unless it goes there again.
 func uwsgiPaths(f *fleet.Master, o options, code fleet.CodeAt) {
 	named := false
-	for _, name := range []string{"pythonpath", "python-path", "pp", "wsgi-file", "file"} {
+	for _, name := range []string{"pythonpath", "python-path", "pp"} { // a file that is named imports the rest from "."
 		named = named || slices.ContainsFunc(o[name], func(at string) bool { return within(at, code.Mount) })
 	}
 	switch {
@@ -113,7 +114,7 @@ func otherChildren(o options) []string {
 // check gets them and no other: no socket, no fifo, no pidfile of the one that serves.
 func loading() []string {
 	return []string{
-		"plugin", "plugins", "plugins-dir", "plugin-dir", "chdir", "chdir2", "pythonpath", "python-path", "pp", "home", "virtualenv", "venv", "pyhome",
+		"plugins-dir", "plugin-dir", "plugin", "plugins", "chdir", "chdir2", "pythonpath", "python-path", "pp", "home", "virtualenv", "venv", "pyhome",
 		"module", "wsgi", "wsgi-file", "file", "pyrun", "callable", "env", "import", "pyimport", "shared-import", "pyargv", "mount", "manage-script-name",
 		"enable-threads", "single-interpreter", "set", "eval", "paste",
 	}
@@ -128,11 +129,13 @@ func uwsgiCheck(command []string, o options) []string {
 	}
 	out := []string{command[at], "--no-server", "--need-app"}
 	for _, name := range loading() {
-		for _, value := range o[name] {
-			if value == "true" {
+		if isSwitch(name) {
+			if o.on(name) {
 				out = append(out, "--"+name)
-				continue
 			}
+			continue
+		}
+		for _, value := range o[name] {
 			out = append(out, "--"+name, value)
 		}
 	}
