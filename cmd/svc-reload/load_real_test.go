@@ -22,8 +22,8 @@ const (
 )
 
 // noRequestIsLostInManyReloads reloads under load, again and again, new code each time.
-func noRequestIsLostInManyReloads(t *testing.T, env environment) {
-	for _, row := range []struct {
+func noRequestIsLostInManyReloads(env environment) (rows []row) {
+	for _, k := range []struct {
 		name, text, more string
 		instances        int
 		args             []string
@@ -34,19 +34,18 @@ func noRequestIsLostInManyReloads(t *testing.T, env environment) {
 		{"uwsgi, chain", uwsgiSpec, chained, 1, nil, newWrk},
 		{"uwsgi, plain, out of DNS", uwsgiSpec, plain, 2, nil, newNamed},
 	} {
-		t.Run(row.name, func(t *testing.T) {
-			soon := strings.NewReplacer("min_healthy: 1s", "min_healthy: 300ms", "drain: 500ms", "drain: 100ms") // many reloads
-			r := stage(t, env, soon.Replace(row.text), row.more, row.instances)
+		rows = append(rows, row{"no request is lost in many reloads of " + k.name, func(t *testing.T) {
+			r := stage(t, env, k.text, k.more, k.instances)
 			reloads, done, failed := 0, 0, 0
 			for reloads < leastReloads || done < leastRequests {
 				if reloads >= mostReloads {
 					t.Fatalf("only %d requests in %d reloads", done, reloads)
 				}
-				l := row.load(r)
+				l := k.load(r)
 				for range leastReloads / 2 {
 					reloads++
 					r.code(appCode(fmt.Sprintf("generation %d", reloads)))
-					r.must(append([]string{r.service(), "--source", r.source}, row.args...)...)
+					r.must(append([]string{r.service(), "--source", r.source}, k.args...)...)
 				}
 				d, f, said := l.stop()
 				done, failed = done+d, failed+f
@@ -58,8 +57,9 @@ func noRequestIsLostInManyReloads(t *testing.T, env environment) {
 				t.Errorf("it says %q, want %q", got, want)
 			}
 			t.Logf("%d reloads, %d requests, %d failed", reloads, done, failed)
-		})
+		}})
 	}
+	return rows
 }
 
 // loader is load that goes on until it is stopped.
@@ -76,8 +76,7 @@ type named struct {
 }
 
 func newNamed(r *rig) loader {
-	program := built(r.t, "svckit/lab/cmd/load")
-	n := named{t: r.t, cmd: exec.Command(program, "-dns", r.agent.DNS, "-for", "10m", "http://"+r.dns()+"/"), out: &bytes.Buffer{}}
+	n := named{t: r.t, cmd: exec.Command(r.env.load, "-dns", r.env.agent.DNS, "-for", "10m", "http://"+r.dns()+"/"), out: &bytes.Buffer{}}
 	n.cmd.Stdout, n.cmd.Stderr = n.out, n.out
 	if err := n.cmd.Start(); err != nil {
 		r.t.Fatalf("start load: %v", err)

@@ -18,25 +18,21 @@ import (
 	"svckit/lib/rollout"
 )
 
-// TestReloads plays on real gunicorn and uwsgi. The image with the environment is pushed once for all.
+// TestReloads plays on real gunicorn and uwsgi. The rows share a node, as services do;
+// those that measure under load have it for themselves.
 func TestReloads(t *testing.T) {
 	env := newEnvironment(t)
-	for _, row := range []struct {
-		name string
-		test func(t *testing.T, env environment)
-	}{
-		{"new code is loaded by each kind of master", newCodeIsLoadedByEachKindOfMaster},
-		{"broken code never reaches the master", brokenCodeNeverReachesTheMaster},
-		{"code that loads and fails its check is taken back", codeThatLoadsAndFailsItsCheckIsTakenBack},
-		{"a slow request ends during a reload", aSlowRequestEndsDuringAReload},
-		{"workers of the scaler are there after the reload", workersOfTheScalerAreThereAfterTheReload},
-		{"a shell as first process is refused", aShellAsFirstProcessIsRefused},
-		{"a reload that is killed is finished by the next", aReloadThatIsKilledIsFinishedByTheNext},
-		{"no request is lost in many reloads", noRequestIsLostInManyReloads},
-		{"the only instance of a pausing master needs consent", theOnlyInstanceOfAPausingMasterNeedsConsent},
-	} {
-		t.Run(row.name, func(t *testing.T) { row.test(t, env) })
-	}
+	sideBySide(t, 6, slices.Concat(
+		newCodeIsLoadedByEachKindOfMaster(env), brokenCodeNeverReachesTheMaster(env), aSlowRequestEndsDuringAReload(env), aReloadThatIsKilledIsFinishedByTheNext(env),
+		uwsgiKeepsItsNumberOfWorkers(env), workersThatFindNoRoomAreRefused(env), someAreReloadedAndSomeAreNot(env), theRightCodeIsTried(env),
+		[]row{
+			{"code that loads and fails its check is taken back", func(t *testing.T) { codeThatLoadsAndFailsItsCheckIsTakenBack(t, env) }},
+			{"workers of the scaler are there after the reload", func(t *testing.T) { workersOfTheScalerAreThereAfterTheReload(t, env) }},
+			{"a shell as first process is refused", func(t *testing.T) { aShellAsFirstProcessIsRefused(t, env) }},
+			{"the only instance of a pausing master needs consent", func(t *testing.T) { theOnlyInstanceOfAPausingMasterNeedsConsent(t, env) }},
+		},
+	))
+	sideBySide(t, 4, slices.Concat(noRequestIsLostInManyReloads(env), connectionsThatAreKeptAreCutOnceAReload(env)))
 }
 
 const (
@@ -58,8 +54,8 @@ func stage(t *testing.T, env environment, text, more string, instances int) *rig
 	return r
 }
 
-func newCodeIsLoadedByEachKindOfMaster(t *testing.T, env environment) {
-	for _, row := range []struct {
+func newCodeIsLoadedByEachKindOfMaster(env environment) (rows []row) {
+	for _, k := range []struct {
 		name, text, more string
 		instances        int
 		way              rollout.Way
@@ -71,8 +67,8 @@ func newCodeIsLoadedByEachKindOfMaster(t *testing.T, env environment) {
 		{"uwsgi, chain by touch", uwsgiSpec, `--lazy-apps, --touch-chain-reload, /etc/issue, `, 1, rollout.WayChain},
 		{"uwsgi, plain", uwsgiSpec, plain, 2, rollout.WayAside},
 	} {
-		t.Run(row.name, func(t *testing.T) {
-			r := stage(t, env, row.text, row.more, row.instances)
+		rows = append(rows, row{"new code is loaded by " + k.name, func(t *testing.T) {
+			r := stage(t, env, k.text, k.more, k.instances)
 			before := r.instances()
 
 			r.code(appCode("two"))
@@ -88,17 +84,17 @@ func newCodeIsLoadedByEachKindOfMaster(t *testing.T, env environment) {
 				t.Errorf("instances say %q", got)
 			}
 			after := r.instances()
-			if same := slices.EqualFunc(before, after, func(a, b fleet.Instance) bool { return a.ID == b.ID && a.StartedAt.Equal(b.StartedAt) }); same != (row.way != rollout.WayReplace) {
-				t.Errorf("same containers: %t, way %s", same, row.way)
+			if same := slices.EqualFunc(before, after, func(a, b fleet.Instance) bool { return a.ID == b.ID && a.StartedAt.Equal(b.StartedAt) }); same != (k.way != rollout.WayReplace) {
+				t.Errorf("same containers: %t, way %s", same, k.way)
 			}
 			for _, i := range o.Instances {
-				if row.way != rollout.WayReplace && i.After != rollout.AfterReloaded {
+				if k.way != rollout.WayReplace && i.After != rollout.AfterReloaded {
 					t.Errorf("%s was left %q", i.Name, i.After)
 				}
 			}
 			for _, s := range o.Steps {
-				if s.Action == rollout.ActReload && s.Way != row.way {
-					t.Errorf("way %s, want %s", s.Way, row.way)
+				if s.Action == rollout.ActReload && s.Way != k.way {
+					t.Errorf("way %s, want %s", s.Way, k.way)
 				}
 			}
 			again := decode[here.Outcome](t, r.must(r.service(), "--source", r.source, "--json").stdout)
@@ -116,25 +112,27 @@ func newCodeIsLoadedByEachKindOfMaster(t *testing.T, env environment) {
 					t.Errorf("%s is %s %q", reg.ID, reg.Health, reg.Reason)
 				}
 			}
-		})
+		}})
 	}
+	return rows
 }
 
+// registrations are those of the app.
 func (r *rig) registrations() []fleet.Registration {
 	r.t.Helper()
 	all, err := r.consul.Registrations(r.t.Context())
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	return all
+	return slices.DeleteFunc(all, func(g fleet.Registration) bool { return g.Meta[fleet.MetaApp] != r.app })
 }
 
-func brokenCodeNeverReachesTheMaster(t *testing.T, env environment) {
-	for _, row := range []struct{ name, text, more string }{
+func brokenCodeNeverReachesTheMaster(env environment) (rows []row) {
+	for _, k := range []struct{ name, text, more string }{
 		{"gunicorn", gunicornSpec, ""}, {"uwsgi", uwsgiSpec, chained},
 	} {
-		t.Run(row.name, func(t *testing.T) {
-			r := stage(t, env, row.text, row.more, 1)
+		rows = append(rows, row{"broken code never reaches " + k.name, func(t *testing.T) {
+			r := stage(t, env, k.text, k.more, 1)
 			before := r.instances()[0]
 			for _, broken := range []struct{ text, want string }{
 				{"import nothere\n", "No module named 'nothere'"},
@@ -160,8 +158,9 @@ func brokenCodeNeverReachesTheMaster(t *testing.T, env environment) {
 			if got := r.get("/"); got[0] != "two" {
 				t.Errorf("after mending it says %q", got)
 			}
-		})
+		}})
 	}
+	return rows
 }
 
 func codeThatLoadsAndFailsItsCheckIsTakenBack(t *testing.T, env environment) {
@@ -188,12 +187,12 @@ func codeThatLoadsAndFailsItsCheckIsTakenBack(t *testing.T, env environment) {
 	}
 }
 
-func aSlowRequestEndsDuringAReload(t *testing.T, env environment) {
-	for _, row := range []struct{ name, text, more string }{
+func aSlowRequestEndsDuringAReload(env environment) (rows []row) {
+	for _, k := range []struct{ name, text, more string }{
 		{"gunicorn", gunicornSpec, ""}, {"uwsgi", uwsgiSpec, chained + `--worker-reload-mercy, "20", `},
 	} {
-		t.Run(row.name, func(t *testing.T) {
-			r := stage(t, env, row.text, row.more, 1)
+		rows = append(rows, row{"a slow request ends during a reload of " + k.name, func(t *testing.T) {
+			r := stage(t, env, k.text, k.more, 1)
 			answer := make(chan error, 1)
 			go func() {
 				began := time.Now()
@@ -215,8 +214,9 @@ func aSlowRequestEndsDuringAReload(t *testing.T, env environment) {
 			if got := r.get("/"); got[0] != "two" {
 				t.Errorf("it says %q", got)
 			}
-		})
+		}})
 	}
+	return rows
 }
 
 func workersOfTheScalerAreThereAfterTheReload(t *testing.T, env environment) {
@@ -257,8 +257,8 @@ func aShellAsFirstProcessIsRefused(t *testing.T, env environment) {
 	}
 }
 
-func aReloadThatIsKilledIsFinishedByTheNext(t *testing.T, env environment) {
-	for _, row := range []struct {
+func aReloadThatIsKilledIsFinishedByTheNext(env environment) (rows []row) {
+	for _, k := range []struct {
 		name string
 		when func(r *rig) bool // the program is killed then
 	}{
@@ -267,7 +267,7 @@ func aReloadThatIsKilledIsFinishedByTheNext(t *testing.T, env environment) {
 		}},
 		{"one says what is new", func(r *rig) bool { return slices.Contains(r.get("/"), "two") }},
 	} {
-		t.Run(row.name, func(t *testing.T) {
+		rows = append(rows, row{"a reload that is killed is finished by the next: " + k.name, func(t *testing.T) {
 			r := stage(t, env, uwsgiSpec, plain, 2)
 			r.code(appCode("two"))
 			cmd := exec.Command(os.Args[0], r.service(), "--source", r.source)
@@ -275,7 +275,7 @@ func aReloadThatIsKilledIsFinishedByTheNext(t *testing.T, env environment) {
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
-			for end := time.Now().Add(time.Minute); !row.when(r); time.Sleep(20 * time.Millisecond) {
+			for end := time.Now().Add(time.Minute); !k.when(r); time.Sleep(20 * time.Millisecond) {
 				if time.Now().After(end) {
 					t.Fatal("it does not get there")
 				}
@@ -291,8 +291,9 @@ func aReloadThatIsKilledIsFinishedByTheNext(t *testing.T, env environment) {
 					t.Errorf("%s is %s %q", g.ID, g.Health, g.Reason)
 				}
 			}
-		})
+		}})
 	}
+	return rows
 }
 
 func theOnlyInstanceOfAPausingMasterNeedsConsent(t *testing.T, env environment) {

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -14,6 +15,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -41,12 +43,19 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// rig is one node for a test: an agent, a registry, the test engine, and an app
-// whose name no other test has.
+// environment is the node that the rows run on, all of them side by side: an
+// agent, the test engine, and the image of all apps, which holds no code.
+type environment struct {
+	agent           *lab.Agent
+	registry, image string
+	uwsgi           string // image with a virtualenv and ini files
+	svcRun, load    string // programs
+}
+
+// rig is one row: an app on that node whose name no other has.
 type rig struct {
 	t      *testing.T
 	env    environment
-	agent  *lab.Agent
 	app    string
 	source string // folder with the code of now
 	consul *consul.Client
@@ -59,26 +68,49 @@ type result struct {
 	stdout, stderr string
 }
 
-// environment is the image that all these apps run in: it holds no code.
-type environment struct{ registry, image string }
-
+// newEnvironment makes the node; its variables hold for every program of the test.
 func newEnvironment(t *testing.T) environment {
 	t.Helper()
 	registry := lab.Registry(t)
-	return environment{registry, pushed(t, registry+"/env:env")}
-}
-
-func newRig(t *testing.T, env environment) *rig {
-	t.Helper()
-	r := &rig{t: t, env: env, agent: lab.Consul(t), app: fmt.Sprintf("t%06x", rand.Uint32()&0xffffff), source: folder(t)}
+	e := environment{agent: lab.Consul(t), registry: registry, image: pushed(t, registry+"/env:env")}
+	e.uwsgi = uwsgiImage(t, registry)
+	e.svcRun, e.load = built(t, "svckit/cmd/svc-run"), built(t, "svckit/lab/cmd/load")
 	low := 21000 + rand.IntN(70)*100
 	for name, value := range map[string]string{
-		"DOCKER_HOST": lab.DockerHost(t), "CONSUL_HTTP_ADDR": r.agent.URL(), "SVC_CONFIG": "", "SVC_PREFIX": prefix,
+		"DOCKER_HOST": lab.DockerHost(t), "CONSUL_HTTP_ADDR": e.agent.URL(), "SVC_CONFIG": "", "SVC_PREFIX": prefix,
 		"SVC_RUN_DIR": lab.RunDir(t), "SVC_STATE_DIR": folder(t), "SVC_CODE_DIR": folder(t),
 		"SVC_PORTS": fmt.Sprintf("%d-%d", low, low+99), "SVC_DNS_MARGIN": "100ms",
 	} {
 		t.Setenv(name, value)
 	}
+	return e
+}
+
+// row is one test on the node.
+type row struct {
+	name string
+	test func(t *testing.T)
+}
+
+// sideBySide runs rows, so many at a time. They wait far more than they work: for
+// workers, checks, DNS. (testing runs as many as there are cores.)
+func sideBySide(t *testing.T, many int, rows []row) {
+	t.Helper()
+	free := make(chan struct{}, many)
+	var all sync.WaitGroup
+	for _, row := range rows {
+		free <- struct{}{}
+		all.Go(func() {
+			defer func() { <-free }()
+			t.Run(row.name, row.test)
+		})
+	}
+	all.Wait()
+}
+
+func newRig(t *testing.T, env environment) *rig {
+	t.Helper()
+	r := &rig{t: t, env: env, app: fmt.Sprintf("t%06x", rand.Uint32()&0xffffff), source: folder(t)}
 	var err error
 	if r.consul, err = consul.Open(prefix, hclog.NewNullLogger()); err != nil {
 		t.Fatal(err)
@@ -104,7 +136,7 @@ func folder(t *testing.T) string {
 	return dir
 }
 
-// clean removes every container of this test's app.
+// clean removes every container of this test's app, and what Consul knows of it.
 func (r *rig) clean() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -122,6 +154,15 @@ func (r *rig) clean() {
 		}
 	}
 	_ = r.engine.Close()
+	all, err := r.consul.Registrations(ctx)
+	for _, g := range all {
+		if g.Meta[fleet.MetaApp] == r.app {
+			err = errors.Join(err, r.consul.Deregister(ctx, g.ID))
+		}
+	}
+	if err != nil {
+		r.t.Errorf("clean up: %v", err)
+	}
 }
 
 // release records a release of the base image, which holds the environment only.
@@ -197,7 +238,7 @@ func (r *rig) must(args ...string) result {
 // run calls svc-run as a process of its own and expects exit 0.
 func (r *rig) run(args ...string) {
 	r.t.Helper()
-	if out, err := exec.Command(built(r.t, "svckit/cmd/svc-run"), args...).CombinedOutput(); err != nil {
+	if out, err := exec.Command(r.env.svcRun, args...).CombinedOutput(); err != nil {
 		r.t.Fatalf("svc-run %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
 }
@@ -266,6 +307,10 @@ def application(environ, start_response):
     path = environ["PATH_INFO"]
     if path.startswith("/slow"):
         time.sleep(5)
+    if path.startswith("/long"):
+        print("long request", flush=True)
+        while not os.path.exists("/tmp/end"):
+            time.sleep(0.1)
     content = (GENERATION + "\n").encode()
     # uWSGI's http-socket ends each connection and does not say so by itself.
     headers = [("Content-Type", "text/plain"), ("Content-Length", str(len(content))), ("Connection", "close")]
@@ -280,8 +325,8 @@ const gunicornSpec = `
     master: gunicorn
     port: 8000
     code: {mount: /srv/app}
-    check: {http: /healthz, interval: 1s, timeout: 10s, min_healthy: 1s, deadline: 40s}
-    stop: {timeout: 10s, drain: 500ms}
+    check: {http: /healthz, interval: 1s, timeout: 10s, min_healthy: 300ms, deadline: 90s}
+    stop: {timeout: 10s, drain: 100ms}
 `
 
 const uwsgiSpec = `
@@ -291,6 +336,6 @@ const uwsgiSpec = `
     master: uwsgi
     port: 8000
     code: {mount: /srv/app}
-    check: {http: /healthz, interval: 1s, timeout: 10s, min_healthy: 1s, deadline: 40s}
-    stop: {timeout: 10s, drain: 500ms}
+    check: {http: /healthz, interval: 1s, timeout: 10s, min_healthy: 300ms, deadline: 90s}
+    stop: {timeout: 10s, drain: 100ms}
 `

@@ -89,6 +89,7 @@ func (f fakeMasters) Examine(ctx context.Context, i fleet.Instance, s spec.Servi
 	defer f.mu.Unlock()
 	facts := f.manner.facts
 	facts.PID, facts.Started, facts.Workers, facts.Tried = m.PID, m.Started, m.Workers, true
+	facts.Sizing.Told = s.Master == spec.Gunicorn
 	if f.manner.broken[f.meant(i, code)] {
 		facts.Broken = []string{"ModuleNotFoundError: No module named 'nothere'"}
 	}

@@ -30,7 +30,7 @@ func (w *Walker) watch(ctx context.Context, s rollout.Step, p rollout.Proof) err
 	defer done()
 	wrong, told := time.Time{}, time.Now()
 	pause := resizePause
-	if !p.Exact {
+	if w.Job.Wanted.Service.Master == spec.UWSGI {
 		pause = chainPause
 	}
 	for {
@@ -56,8 +56,9 @@ func (w *Walker) watch(ctx context.Context, s rollout.Step, p rollout.Proof) err
 		case wrong.IsZero():
 			wrong = look.At
 		case look.At.Sub(wrong) >= pause:
-			if err := w.World.Masters.Resize(ctx, look.Instance, look.Master, by); err != nil {
-				return err
+			// A uwsgi that begins anew hears nothing for a moment: it is told again.
+			if err := w.World.Masters.Resize(ctx, look.Instance, p.Master, by); err != nil {
+				w.World.Log.Warn("number of workers not told", "container", s.Target, "by", by, "error", err)
 			}
 			wrong = look.At
 		}
@@ -84,8 +85,7 @@ func (w *Walker) unheard(name string, p rollout.Proof, l rollout.ProofLook) bool
 func (w *Walker) proofOf(name string) rollout.Proof {
 	service, m := w.Job.Wanted.Service, w.reloading.masters[name]
 	return rollout.Proof{
-		Instance: w.reloading.before[name], Master: m,
-		Expected: len(m.Workers), Exact: service.Master == spec.Gunicorn,
+		Instance: w.reloading.before[name], Master: m, Expected: rollout.Expected(m, w.reloading.ways[name]),
 		Generation: w.reloading.to, MinHealthy: service.Check.MinHealthy,
 		Deadline: time.Now().Add(service.Check.Deadline),
 	}

@@ -12,11 +12,21 @@ type Master struct {
 	Lazy      bool   // uwsgi: each worker loads the application
 	Chain     Chain  // uwsgi: how it is told to replace one worker after the other
 	KeepAlive bool   // it keeps idle connections and closes them when workers change
+	Sizing    Sizing // who decides how many workers it has
 	Deaf      string // why the signal does not make it reload; "" when it does
 
 	Unsafe []string // why it must not be told to reload, each a sentence
 	Broken []string // what it said when the new code was loaded in a process beside it; nil when it loads
 	Tried  bool     // whether that was tried
+}
+
+// Sizing is who decides how many workers a master has. The zero value: its
+// settings alone, for as long as it runs.
+type Sizing struct {
+	Told  bool // it can be told: one more, one less
+	Self  bool // it follows its load, as uwsgi does with cheaper
+	First int  // Self: workers that it begins with after HUP
+	Least int  // Self: workers that it keeps at any load
 }
 
 // Worker is one worker process.

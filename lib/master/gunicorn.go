@@ -18,6 +18,9 @@ func (m Masters) examineGunicorn(ctx context.Context, i fleet.Instance, f *fleet
 		f.Unsafe = append(f.Unsafe, "its command does not name gunicorn: what it would load cannot be tried")
 		return nil
 	}
+	if !roomy(f, i) {
+		return nil
+	}
 	p := in.at(code, command)
 	p.Env = append(p.Env, "PWD=/") // else gunicorn shows a folder that nobody set as if somebody had
 	ran, err := m.Engine.Exec(ctx, i.ID, p)
@@ -100,6 +103,7 @@ func printedConfig(text []byte) map[string]string {
 
 // gunicornFacts reads the settings that decide how it can be reloaded.
 func gunicornFacts(f *fleet.Master, set map[string]string) {
+	f.Sizing = fleet.Sizing{Told: true} // TTIN and TTOU; HUP goes back to the number in its settings
 	f.Preload = set["preload_app"] == "True"
 	threaded := number(set["threads"]) > 1
 	class := set["worker_class"]

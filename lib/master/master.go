@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"strings"
 	"time"
 
 	"svckit/lib/fault"
@@ -60,7 +61,7 @@ func (m Masters) look(ctx context.Context, i fleet.Instance, kind spec.Master) (
 	var opts options
 	if kind == spec.UWSGI {
 		var bad error // of its options: what cannot be read must not be told anything
-		if opts, bad = uwsgiOptions(i.Command, top.PID); bad != nil {
+		if opts, bad = uwsgiOptions(i, top.PID); bad != nil {
 			return fleet.Master{Unsafe: []string{"its options cannot be read: " + bad.Error()}}, nil, nil //nolint:nilerr // it is told in Unsafe
 		}
 		if children, err = uwsgiWorkers(ctx, top.PID, opts, children); err != nil {
@@ -110,9 +111,6 @@ func (m Masters) Examine(ctx context.Context, i fleet.Instance, s spec.Service, 
 		found.Tried, found.Broken = true, []string{fmt.Sprintf("it did not load within %s", limit)}
 		err = nil
 	}
-	if err == nil {
-		found.Unsafe = append(found.Unsafe, tooBig(&found, i)...)
-	}
 	return found, err
 }
 
@@ -135,34 +133,42 @@ func (m Masters) Tell(ctx context.Context, i fleet.Instance, f fleet.Master, way
 		// To the container's first process: its init passes HUP on to the master.
 		return m.Engine.Signal(ctx, i.ID, "HUP")
 	case rollout.WayChain:
-		return chain(f)
+		return chain(ctx, i, f)
 	case rollout.WayReplace:
 	}
 	return fault.New(fault.Failed, "tell the master of %s to reload: no such way: %s", i.Name, way)
 }
 
-// Resize makes the master start (1) or end (-1) one worker. The signal goes to
-// the master's process itself: an init in the container keeps TTIN and TTOU to itself.
+// Resize makes the master start (by > 0) or end (by < 0) workers: a gunicorn one,
+// since signals that wait merge, a uwsgi that many. The signal goes to the master's
+// process itself: an init in the container keeps TTIN and TTOU to itself.
 func (m Masters) Resize(_ context.Context, i fleet.Instance, f fleet.Master, by int) error {
 	_, opts, err := identify(i, f)
 	if err != nil {
 		return fmt.Errorf("resize %s: %w", i.Name, err)
 	}
-	if fifo := opts.last("master-fifo"); opts != nil {
-		if fifo == "" {
-			return nil // it keeps its number by itself, and nobody can have changed it
-		}
-		return proc.WriteFIFO(f.PID, fifo, map[bool]string{true: "+", false: "-"}[by > 0])
+	if opts == nil {
+		return signalProcess(f.PID, f.Started, by)
 	}
-	return signalProcess(f.PID, f.Started, by)
+	if sizing := uwsgiSizing(opts); !sizing.Told {
+		return nil
+	}
+	order := "+"
+	if by < 0 {
+		order, by = "-", -by
+	}
+	return proc.WriteFIFO(f.PID, opts.fifo(), strings.Repeat(order, min(by, maxOrders)))
 }
+
+// maxOrders bounds how many orders a fifo is given at a time.
+const maxOrders = 64
 
 // identify tells a uwsgi, by its options, from a gunicorn: nil.
 func identify(i fleet.Instance, f fleet.Master) (string, options, error) {
 	if !slices.ContainsFunc(i.Command, func(word string) bool { return programName(word) == "uwsgi" }) {
 		return "gunicorn", nil, nil
 	}
-	opts, err := uwsgiOptions(i.Command, f.PID)
+	opts, err := uwsgiOptions(i, f.PID)
 	if opts == nil && err == nil {
 		err = errors.New("its options cannot be read")
 	}

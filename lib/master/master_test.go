@@ -100,6 +100,7 @@ func TestGunicornSaysHowItIsReloaded(t *testing.T) {
 			}
 			var got fleet.Master
 			gunicornFacts(&got, set)
+			row.want.Sizing.Told = true
 			if diff := cmp.Diff(row.want, got); diff != "" {
 				t.Error(diff)
 			}
@@ -194,6 +195,24 @@ func TestUWSGISaysHowItIsReloaded(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+	for _, row := range []struct {
+		name string
+		o    options
+		want fleet.Sizing
+	}{
+		{"a number that stays, whatever the fifo is told", options{"processes": {"4"}, "master-fifo": {"/f"}}, fleet.Sizing{}},
+		{"cheaper", options{"cheaper": {"2"}, "master-fifo": {"/f", "/second"}}, fleet.Sizing{Told: true, Self: true, First: 2, Least: 2}},
+		{"cheaper without a fifo", options{"cheaper": {"2"}, "cheaper-initial": {"3"}}, fleet.Sizing{Self: true, First: 3, Least: 2}},
+		{"by hand", options{"cheaper": {"2"}, "cheaper-initial": {"1"}, "cheaper-algo": {"manual"}, "master-fifo": {"/f"}}, fleet.Sizing{Told: true, First: 2, Least: 2}},
+		{"cheaper of nothing", options{"cheaper": {"0"}}, fleet.Sizing{}},
+	} {
+		if got := uwsgiSizing(row.o); got != row.want {
+			t.Errorf("%s: %+v, want %+v", row.name, got, row.want)
+		}
+	}
+	if got := (options{"master-fifo": {"/f", "/second"}}).fifo(); got != "/f" {
+		t.Errorf("the fifo is %s", got)
 	}
 	var router fleet.Master
 	uwsgiFacts(&router, options{"master": {"true"}, "http": {":80"}})

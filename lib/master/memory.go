@@ -11,6 +11,14 @@ import (
 	"svckit/lib/fleet"
 )
 
+// roomy notes what tooBig says. Where there is no room the new code is not even
+// tried: the kernel would end the largest process of the container, a worker maybe.
+func roomy(f *fleet.Master, i fleet.Instance) bool {
+	why := tooBig(f, i)
+	f.Unsafe = append(f.Unsafe, why...)
+	return len(why) == 0
+}
+
 // tooBig says that there is no room for the old workers and the new ones side by
 // side, which a reload needs for a while, and fills in how big each worker is.
 func tooBig(f *fleet.Master, i fleet.Instance) []string {

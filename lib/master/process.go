@@ -106,17 +106,27 @@ func childrenOf(list []fleet.Process, pid int) []fleet.Process {
 // signalProcess tells a gunicorn master one worker more or less, if the pid still
 // is the process that was meant.
 func signalProcess(pid int, started uint64, by int) error {
-	fd, err := unix.PidfdOpen(pid, 0)
+	fd, err := openProcess(pid, started)
 	if err != nil {
-		return fmt.Errorf("open process %d: %w", pid, err)
+		return err
 	}
 	defer func() { _ = unix.Close(fd) }()
-	if now, err := proc.Start(pid); err != nil || now != started {
-		return fmt.Errorf("process %d is another one now", pid)
-	}
 	signal := unix.SIGTTIN
 	if by < 0 {
 		signal = unix.SIGTTOU
 	}
 	return unix.PidfdSendSignal(fd, signal, nil, 0)
+}
+
+// openProcess is a pidfd, if the pid still is the process that was meant.
+func openProcess(pid int, started uint64) (int, error) {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return -1, fmt.Errorf("open process %d: %w", pid, err)
+	}
+	if now, err := proc.Start(pid); err != nil || now != started {
+		_ = unix.Close(fd)
+		return -1, fmt.Errorf("process %d is another one now", pid)
+	}
+	return fd, nil
 }

@@ -54,7 +54,7 @@ func (m Masters) StatsAt(i fleet.Instance, kind spec.Master, pid int) (string, e
 	if kind != spec.UWSGI || pid == 0 {
 		return "", nil
 	}
-	opts, err := uwsgiOptions(i.Command, pid)
+	opts, err := uwsgiOptions(i, pid)
 	if err != nil {
 		return "", fmt.Errorf("read the options of uwsgi: %w", err)
 	}

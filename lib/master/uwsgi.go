@@ -2,6 +2,7 @@ package master
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -24,9 +25,10 @@ func (m Masters) examineUWSGI(ctx context.Context, i fleet.Instance, f *fleet.Ma
 		uwsgiPaths(f, o, code)
 	}
 	command := uwsgiCheck(i.Command, o)
-	if command == nil {
+	if !roomy(f, i) || command == nil {
 		return nil
 	}
+	in.dir = startDir(i, in.dir)
 	ran, err := m.Engine.Exec(ctx, i.ID, in.at(code, command))
 	if err != nil {
 		return err
@@ -39,7 +41,8 @@ func (m Masters) examineUWSGI(ctx context.Context, i fleet.Instance, f *fleet.Ma
 // uwsgiFacts are what its options say of how it can be reloaded.
 func uwsgiFacts(f *fleet.Master, o options) {
 	f.Lazy = o.on("lazy-apps", "lazy-app", "lazy")
-	f.Chain = fleet.Chain{FIFO: o.last("master-fifo"), Touch: o.last("touch-chain-reload")}
+	f.Chain = fleet.Chain{FIFO: o.fifo(), Touch: o.last("touch-chain-reload")}
+	f.Sizing = uwsgiSizing(o)
 	if !o.on("master") {
 		f.Deaf = "uwsgi runs without its master: it cannot reload"
 	}
@@ -54,12 +57,27 @@ func uwsgiFacts(f *fleet.Master, o options) {
 	}
 }
 
+// uwsgiSizing reads who decides on the number of workers. Only with cheaper does
+// it change while uwsgi runs: the orders + and - of the fifo have no effect
+// without (2.0.21, core/master.c calls uwsgi_calc_cheaper for nothing else). The
+// algorithm manual knows the orders alone.
+func uwsgiSizing(o options) fleet.Sizing {
+	least := number(o.last("cheaper"))
+	if least <= 0 {
+		return fleet.Sizing{}
+	}
+	return fleet.Sizing{
+		Told: o.fifo() != "", Self: o.last("cheaper-algo") != "manual",
+		First: max(number(o.last("cheaper-initial")), least), Least: least,
+	}
+}
+
 // uwsgiPaths says what a uwsgi that stands in the code of its volume would load:
 // its own "." is the version that it was started in, in workers of a chain for
 // ever, after HUP unless it goes there again.
 func uwsgiPaths(f *fleet.Master, o options, code fleet.CodeAt) {
 	named := false
-	for _, name := range []string{"pythonpath", "python-path", "pp", "wsgi-file", "file"} {
+	for _, name := range []string{"pythonpath", "python-path", "pp"} { // a file that is named imports the rest from "."
 		named = named || slices.ContainsFunc(o[name], func(at string) bool { return within(at, code.Mount) })
 	}
 	switch {
@@ -86,7 +104,7 @@ func otherChildren(o options) []string {
 // check gets them and no other: no socket, no fifo, no pidfile of the one that serves.
 func loading() []string {
 	return []string{
-		"plugin", "plugins", "plugins-dir", "plugin-dir", "chdir", "chdir2", "pythonpath", "python-path", "pp", "home", "virtualenv", "venv", "pyhome",
+		"plugins-dir", "plugin-dir", "plugin", "plugins", "chdir", "chdir2", "pythonpath", "python-path", "pp", "home", "virtualenv", "venv", "pyhome",
 		"module", "wsgi", "wsgi-file", "file", "pyrun", "callable", "env", "import", "pyimport", "shared-import", "pyargv", "mount", "manage-script-name",
 		"enable-threads", "single-interpreter", "set", "eval", "paste",
 	}
@@ -101,11 +119,13 @@ func uwsgiCheck(command []string, o options) []string {
 	}
 	out := []string{command[at], "--no-server", "--need-app"}
 	for _, name := range loading() {
-		for _, value := range o[name] {
-			if value == "true" {
+		if isSwitch(name) {
+			if o.on(name) {
 				out = append(out, "--"+name)
-				continue
 			}
+			continue
+		}
+		for _, value := range o[name] {
 			out = append(out, "--"+name, value)
 		}
 	}
@@ -170,8 +190,14 @@ func uwsgiWorkers(ctx context.Context, pid int, o options, children []fleet.Proc
 	return out, nil
 }
 
-// chain tells uwsgi to replace one worker after the other.
-func chain(f fleet.Master) error {
+// chain makes a uwsgi replace one worker after the other: by our own hand where
+// its workers can be watched, else by its own chain reload.
+func chain(ctx context.Context, i fleet.Instance, f fleet.Master) error {
+	if _, opts, err := identify(i, f); err == nil {
+		if err := turn(ctx, f, opts); !errors.Is(err, errNotHere) {
+			return err
+		}
+	}
 	if f.Chain.FIFO != "" {
 		return proc.WriteFIFO(f.PID, f.Chain.FIFO, "c")
 	}

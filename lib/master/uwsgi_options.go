@@ -2,12 +2,14 @@ package master
 
 import (
 	"fmt"
+	"os"
 	"path"
 	"slices"
 	"strings"
 
 	"gopkg.in/ini.v1"
 
+	"svckit/lib/fleet"
 	"svckit/lib/proc"
 )
 
@@ -32,6 +34,14 @@ func (o options) on(names ...string) bool {
 	})
 }
 
+// fifo is the one that uwsgi reads: of several the first, until it is told otherwise.
+func (o options) fifo() string {
+	if all := o["master-fifo"]; len(all) > 0 {
+		return all[0]
+	}
+	return ""
+}
+
 // first is the value of the first of these names that is given.
 func (o options) first(names ...string) string {
 	for _, name := range names {
@@ -44,12 +54,21 @@ func (o options) first(names ...string) string {
 
 // uwsgiOptions reads the command line of a uwsgi and the ini files it names, as
 // the process sees them. Other kinds of config files are refused: their options are not known.
-func uwsgiOptions(command []string, pid int) (options, error) {
+func uwsgiOptions(i fleet.Instance, pid int) (options, error) {
 	in, err := lookInside(pid)
 	if err != nil {
 		return nil, err
 	}
-	return readOptions(command, in.dir, in.env, func(name string) ([]byte, error) { return proc.Read(pid, name) })
+	return readOptions(i.Command, startDir(i, in.dir), in.env, func(name string) ([]byte, error) { return proc.Read(pid, name) })
+}
+
+// startDir is the folder that a uwsgi was started in, from which it reads its
+// files: chdir has moved it since, and has not moved the init of its container.
+func startDir(i fleet.Instance, now string) string {
+	if dir, err := os.Readlink(fmt.Sprintf("/proc/%d/cwd", i.PID)); err == nil {
+		return dir
+	}
+	return now
 }
 
 // reader gathers the options of one uwsgi.
@@ -108,13 +127,16 @@ func shortOption(letter string) string {
 }
 
 // takesValue tells a switch from an option with a value.
-func takesValue(name, next string) bool {
-	switches := []string{
+func takesValue(name, next string) bool { return !isSwitch(name) && !strings.HasPrefix(next, "--") }
+
+// isSwitch knows the options without a value that matter here.
+func isSwitch(name string) bool {
+	return slices.Contains([]string{
 		"master", "lazy", "lazy-apps", "need-app", "need-apps", "need-plugin", "strict", "die-on-term", "vacuum", "enable-threads", "thunder-lock",
 		"single-interpreter", "disable-logging", "log-4xx", "log-5xx", "no-orphans", "auto-procname", "memory-report", "die-on-idle", "http-keepalive",
 		"cheap", "no-server", "show-config", "wsgi-env-behaviour", "ignore-sigpipe", "ignore-write-errors", "disable-write-exception", "buffer-size-dynamic",
-	}
-	return !slices.Contains(switches, name) && !strings.HasPrefix(next, "--")
+		"manage-script-name", "cheaper-algo-list",
+	}, name)
 }
 
 func (r *optionReader) set(name, value string) error {
@@ -181,6 +203,12 @@ func (r *optionReader) expand(value, file string) string {
 	}
 	for name, values := range r.opts {
 		pairs = append(pairs, "%("+name+")", values[len(values)-1])
+	}
+	for _, name := range []string{"set", "set-placeholder", "set-ph"} { // of its own names
+		for _, pair := range r.opts[name] {
+			mark, v, _ := strings.Cut(pair, "=")
+			pairs = append(pairs, "%("+mark+")", v)
+		}
 	}
 	for _, pair := range r.env {
 		name, v, _ := strings.Cut(pair, "=")

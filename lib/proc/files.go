@@ -22,7 +22,10 @@ func Open(pid int, name string, flags int) (*os.File, error) {
 		return nil, fmt.Errorf("open root of process %d: %w", pid, err)
 	}
 	defer func() { _ = unix.Close(root) }()
-	how := unix.OpenHow{Flags: uint64(flags | unix.O_CLOEXEC | unix.O_NOCTTY), Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
+	if flags&unix.O_PATH == 0 { // openat2(2) knows no other flag beside that one
+		flags |= unix.O_NOCTTY
+	}
+	how := unix.OpenHow{Flags: uint64(flags | unix.O_CLOEXEC), Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
 	fd, err := unix.Openat2(root, name, &how)
 	if err != nil {
 		return nil, fmt.Errorf("open %s in the container: %w", shown(name), err)

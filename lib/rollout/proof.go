@@ -14,17 +14,22 @@ import (
 // are the ones from before, every worker from before is gone, at least Expected
 // workers that started since are there and the same all the time, the probe and
 // the check in Consul pass, and the app shows the generation, where it shows one.
+//
+// A master that can be told its number must have exactly the one of before. One
+// that follows its load must have had it once; from then on its workers may become
+// fewer or more, but not end and be started again.
 type Proof struct {
 	Instance   fleet.Instance // before the signal
 	Master     fleet.Master   // before the signal
 	Expected   int            // workers that must be there, at least 1
-	Exact      bool           // and not more: the master starts what its configuration says, and the rest is told to end
 	Generation string         // that the app must show; "": it shows none
 	MinHealthy time.Duration
 	Deadline   time.Time
 
 	since   time.Time
 	workers map[fleet.Worker]bool // of the last look, while all was well
+	shrunk  bool                  // they became fewer since then
+	reached bool                  // as many as expected were there at some look
 	flaps   int
 	last    string // what was missing at the last look
 }
@@ -57,18 +62,22 @@ func (p Proof) Observe(l ProofLook) (Proof, Verdict, string) {
 		p.last = why
 		return p, Failed, why
 	}
+	p.reached = p.reached || p.enough(l)
 	missing := p.missing(l)
 	serving := l.Master.Serving()
 	switch {
 	case missing != "":
 		p = p.broken()
 		p.last = missing
-	case !p.since.IsZero() && !sameWorkers(p.workers, serving):
+	case !p.since.IsZero() && p.startedAgain(serving):
 		p = p.broken()
 		p.last = "a new worker ended and was started again"
 		p.since, p.workers = l.At, serving
 	case p.since.IsZero():
 		p.since, p.workers = l.At, serving
+	default:
+		p.shrunk = p.shrunk || len(without(p.workers, serving)) > 0
+		p.workers = serving
 	}
 	if !p.since.IsZero() && l.At.Sub(p.since) >= p.MinHealthy {
 		return p, Passed, fmt.Sprintf("%d new workers, well for %s", len(serving), l.At.Sub(p.since).Round(100*time.Millisecond))
@@ -83,8 +92,36 @@ func (p Proof) broken() Proof {
 	if !p.since.IsZero() {
 		p.flaps++
 	}
-	p.since, p.workers = time.Time{}, nil
+	p.since, p.workers, p.shrunk = time.Time{}, nil, false
 	return p
+}
+
+// enough reports whether as many new workers are there as are expected, and no old one.
+func (p Proof) enough(l ProofLook) bool {
+	return l.MasterErr == nil && len(p.stillThere(l.Master)) == 0 && len(l.Master.Workers) >= max(p.Expected, 1)
+}
+
+// least is how many new workers must be there now.
+func (p Proof) least() int {
+	if s := p.Master.Sizing; s.Self && p.reached {
+		return max(min(s.Least, p.Expected), 1)
+	}
+	return max(p.Expected, 1)
+}
+
+// exact reports whether more workers than expected are told to end: those that
+// the master's settings start, where somebody has chosen fewer.
+func (p Proof) exact() bool { return p.Master.Sizing.Told && !p.Master.Sizing.Self }
+
+// startedAgain reports whether a worker that was well has ended other than by its
+// master's decision: one that follows its load lets some go or adds some, and a
+// crash is both.
+func (p Proof) startedAgain(now map[fleet.Worker]bool) bool {
+	gone, come := len(without(p.workers, now)), len(without(now, p.workers))
+	if p.Master.Sizing.Self {
+		return come > 0 && (gone > 0 || p.shrunk)
+	}
+	return gone+come > 0
 }
 
 // late is why the deadline passed without a proof.
@@ -119,9 +156,9 @@ func (p Proof) missing(l ProofLook) string {
 	switch {
 	case old > 0:
 		return fmt.Sprintf("%d of %d workers from before are still there", old, len(p.Master.Workers))
-	case fresh < max(p.Expected, 1):
-		return fmt.Sprintf("%d of %d new workers are there", fresh, max(p.Expected, 1))
-	case p.Exact && fresh > max(p.Expected, 1):
+	case fresh < p.least():
+		return fmt.Sprintf("%d of %d new workers are there", fresh, p.least())
+	case p.exact() && fresh > max(p.Expected, 1):
 		return fmt.Sprintf("%d workers are there, %d were before", fresh, max(p.Expected, 1))
 	case l.Err != nil:
 		return "its probe does not pass: " + l.Err.Error()
@@ -148,16 +185,17 @@ func (p Proof) stillThere(m fleet.Master) []fleet.Worker {
 }
 
 // Resize says what is to be told to the master when every worker from before is
-// gone: 1 for one more worker, -1 for one less, 0 when the number is right.
+// gone: so many workers more, or less where that is negative; 0 when the number is
+// right, or cannot be told.
 func (p Proof) Resize(l ProofLook) int {
-	if l.MasterErr != nil || len(p.stillThere(l.Master)) > 0 || len(l.Master.Workers) == 0 {
+	if l.MasterErr != nil || len(p.stillThere(l.Master)) > 0 || len(l.Master.Workers) == 0 || !p.Master.Sizing.Told {
 		return 0
 	}
-	switch want := max(p.Expected, 1); {
-	case len(l.Master.Workers) < want:
-		return 1
-	case p.Exact && len(l.Master.Workers) > want:
-		return -1
+	switch now := len(l.Master.Workers); {
+	case now < p.least():
+		return p.least() - now
+	case p.exact() && now > max(p.Expected, 1):
+		return max(p.Expected, 1) - now
 	}
 	return 0
 }
@@ -178,14 +216,13 @@ func (p Proof) Left(l ProofLook) After {
 	return AfterDegraded
 }
 
-func sameWorkers(a, b map[fleet.Worker]bool) bool {
-	if len(a) != len(b) {
-		return false
-	}
+// without returns the workers of a that are not in b.
+func without(a, b map[fleet.Worker]bool) []fleet.Worker {
+	var out []fleet.Worker
 	for w := range a {
 		if !b[w] {
-			return false
+			out = append(out, w)
 		}
 	}
-	return true
+	return out
 }

@@ -32,7 +32,7 @@ func workers(pids ...int) []fleet.Worker {
 func proofRun(change func(p *rollout.Proof), looks ...func(l *rollout.ProofLook)) (rollout.Verdict, rollout.After, string) {
 	i := fleet.Instance{ID: "c", Name: "one", State: fleet.Running, StartedAt: epoch}
 	p := rollout.Proof{
-		Instance: i, Master: fleet.Master{PID: 5, Started: 50, Workers: workers(6, 7)}, Expected: 2, Exact: true,
+		Instance: i, Master: fleet.Master{PID: 5, Started: 50, Workers: workers(6, 7), Sizing: fleet.Sizing{Told: true}}, Expected: 2,
 		MinHealthy: 2 * time.Second, Deadline: epoch.Add(10 * time.Second),
 	}
 	if change != nil {
@@ -57,6 +57,7 @@ func TestOnlyAProofIsASuccess(t *testing.T) {
 	old := func(pids ...int) func(*rollout.ProofLook) {
 		return func(l *rollout.ProofLook) { l.Master.Workers = workers(pids...) }
 	}
+	follows := func(p *rollout.Proof) { p.Master.Sizing = fleet.Sizing{Told: true, Self: true, First: 1, Least: 1} }
 	for _, row := range []struct {
 		name   string
 		change func(p *rollout.Proof)
@@ -74,7 +75,13 @@ func TestOnlyAProofIsASuccess(t *testing.T) {
 		}}, rollout.Passed, "", "2 new workers"},
 		{"too few", nil, []func(*rollout.ProofLook){old(8)}, rollout.Failed, rollout.AfterDegraded, "1 of 2 new workers are there"},
 		{"too many", nil, []func(*rollout.ProofLook){old(8, 9, 10)}, rollout.Failed, rollout.AfterDegraded, "3 workers are there, 2 were before"},
-		{"too many where the master decides", func(p *rollout.Proof) { p.Exact = false }, []func(*rollout.ProofLook){old(8, 9, 10)}, rollout.Passed, "", "3 new workers"},
+		{"too many where its settings decide", func(p *rollout.Proof) { p.Master.Sizing = fleet.Sizing{} }, []func(*rollout.ProofLook){old(8, 9, 10)}, rollout.Passed, "", "3 new workers"},
+		{"fewer by its load, once as many were there", follows, []func(*rollout.ProofLook){old(8, 9), old(9)}, rollout.Passed, "", "1 new workers"},
+		{"more by its load", follows, []func(*rollout.ProofLook){old(8, 9), old(8, 9, 10)}, rollout.Passed, "", "3 new workers, well for 2s"},
+		{"too few, though it follows its load", follows, []func(*rollout.ProofLook){old(8)}, rollout.Failed, rollout.AfterDegraded, "1 of 2 new workers are there"},
+		{"one that ends and is started again, though it follows its load", follows, []func(*rollout.ProofLook){
+			old(8, 9), old(8), old(8, 10), old(10), old(10, 11), old(11), old(11, 12), old(12), old(12, 13), old(13), old(13, 14),
+		}, rollout.Failed, rollout.AfterDegraded, "did not stay well"},
 		{"workers that end and start again", nil, []func(*rollout.ProofLook){
 			old(8, 9), old(8, 10), old(8, 11), old(8, 12), old(8, 13), old(8, 14), old(8, 15), old(8, 16), old(8, 17), old(8, 18), old(8, 19),
 		}, rollout.Failed, rollout.AfterDegraded, "a new worker ended and was started again"},
@@ -102,18 +109,23 @@ func TestOnlyAProofIsASuccess(t *testing.T) {
 }
 
 func TestWorkersAreBroughtBackToTheirNumber(t *testing.T) {
-	p := rollout.Proof{Master: fleet.Master{Workers: workers(1, 2)}, Expected: 4, Exact: true}
+	told, self := fleet.Sizing{Told: true}, fleet.Sizing{Told: true, Self: true, First: 2, Least: 2}
 	for _, row := range []struct {
-		name string
-		now  []fleet.Worker
-		want int
+		name   string
+		sizing fleet.Sizing
+		now    []fleet.Worker
+		want   int
 	}{
-		{"old ones are there", workers(1, 8), 0},
-		{"too few", workers(8, 9), 1},
-		{"enough", workers(8, 9, 10, 11), 0},
-		{"too many", workers(8, 9, 10, 11, 12), -1},
-		{"none yet", nil, 0},
+		{"old ones are there", told, workers(1, 8), 0},
+		{"too few", told, workers(8, 9), 2},
+		{"enough", told, workers(8, 9, 10, 11), 0},
+		{"too many", told, workers(8, 9, 10, 11, 12), -1},
+		{"none yet", told, nil, 0},
+		{"nobody can tell", fleet.Sizing{}, workers(8, 9), 0},
+		{"too few of one that follows its load", self, workers(8, 9), 2},
+		{"more of one that follows its load", self, workers(8, 9, 10, 11, 12), 0},
 	} {
+		p := rollout.Proof{Master: fleet.Master{Workers: workers(1, 2), Sizing: row.sizing}, Expected: 4}
 		if got := p.Resize(rollout.ProofLook{Master: fleet.Master{Workers: row.now}}); got != row.want {
 			t.Errorf("%s: %+d, want %+d", row.name, got, row.want)
 		}

@@ -69,6 +69,9 @@ func (p *planner) reload(j judged) {
 	if len(j.files) > 0 {
 		p.add(Step{Action: ActDeliver, Target: j.Name, ID: j.ID, Reason: "new content of " + list(j.files), Fields: j.files})
 	}
+	if m := p.seen.Masters[j.Name]; Expected(m, j.way) < len(m.Workers) {
+		p.remarks = append(p.remarks, fmt.Sprintf("%s has %d workers and begins with %d again: uwsgi can be told the rest where master-fifo is set", j.Name, len(m.Workers), m.Sizing.First))
+	}
 	p.add(Step{Action: ActPreflight, Target: j.Name, ID: j.ID, Reason: "what does not load must not reach the master"})
 	p.add(Step{Action: ActReload, Target: j.Name, ID: j.ID, Reason: "has to load " + list(j.news) + "; " + j.means, Fields: j.news, Way: j.way})
 	p.add(Step{Action: ActProve, Target: j.Name, ID: j.ID, Reason: fmt.Sprintf("only new workers, well for %s without a break", p.w.Service.Check.MinHealthy)})

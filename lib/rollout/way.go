@@ -50,3 +50,12 @@ func chainMissing(m fleet.Master) string {
 	}
 	return "it has one worker only"
 }
+
+// Expected is how many workers must be there after a reload in this way: those of
+// before, unless the master begins with its first number and cannot be told more.
+func Expected(m fleet.Master, way Way) int {
+	if s := m.Sizing; s.Self && !s.Told && way != WayChain {
+		return min(len(m.Workers), s.First)
+	}
+	return len(m.Workers)
+}
