@@ -118,14 +118,14 @@ func whoIs(ctx context.Context, s *tool.Session, client *consul.Client, n node.S
 			}
 			return agent, nil
 		}
-		if fault.KindOf(err) != fault.Unreachable {
-			return fleet.Agent{}, err
-		}
 		if text, readErr := os.ReadFile(file); readErr == nil {
 			if json.Unmarshal(text, &agent) == nil && agent.Datacenter != "" {
-				s.Log.Warn("consul does not answer: its datacenter and domain are those of last time", "error", err)
+				s.Log.Warn("consul does not say who it is: its datacenter and domain are those of last time", "error", err, "hint", fault.HintOf(err))
 				return agent, nil
 			}
+		}
+		if fault.KindOf(err) != fault.Unreachable {
+			return fleet.Agent{}, err
 		}
 		s.Log.Warn("consul does not answer, and nothing is known of it yet: waiting for it", "error", err)
 		select {
