@@ -126,6 +126,7 @@ func TestTheDocumentedRightsAreEnoughAndARevokedTokenCostsNothing(t *testing.T) 
 	if out, code := s.call("lookup", webName); code != 0 || !strings.Contains(out, "ACL not found") {
 		t.Errorf("lookup ends with %d: %s", code, out)
 	}
+	watch.atLeast(t, 200)
 	watch.mustBeWhole(t, "the token is revoked")
 	if code := s.terminate(); code != 0 {
 		t.Errorf("TERM ends it with %d", code)

@@ -180,6 +180,7 @@ func (n *shopNode) weight() (weight int) {
 // A service brought up by svc-run is found by name from the containers of
 // another one, by the C library at port 53; clients get to it by its workers.
 func TestContainersOfSvcRunFindServicesByNameAndByTheirWorkers(t *testing.T) {
+	t.Parallel()
 	n := newShopNode(t)
 	run := n.svcRun()
 	up := func(service, env string) {

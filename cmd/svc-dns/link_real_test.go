@@ -24,6 +24,7 @@ print(" ".join(sorted({a[4][0] for a in socket.getaddrinfo(sys.argv[1], int(sys.
 // network, and the host; an app finds its cache by name, and goes on when one of
 // two instances is killed.
 func TestContainersFindEachOtherByNameAtTheLinkLocalAddress(t *testing.T) {
+	t.Parallel()
 	e := lab.NewEngine(t)
 	agent := lab.ConsulIn(t, e)
 	d := docker{t, e.Host}
