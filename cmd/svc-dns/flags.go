@@ -30,7 +30,7 @@ func serveFlags() []cli.Flag {
 		&cli.IntFlag{Name: "srv-scale", Usage: "multiply weights in SRV records by `N`; 256 for HAProxy, which divides them by that (default: dns_srv_scale, else 1)"},
 		&cli.BoolFlag{Name: "only-passing", Usage: "leave out instances whose checks warn"},
 		&cli.BoolFlag{Name: "any-zone", Usage: "do not prefer instances of this node's zone"},
-		&cli.DurationFlag{Name: "hold", Usage: "hold the instances of a node whose agent restarts for at most `TIME` (default: dns_hold, else 30s)"},
+		&cli.DurationFlag{Name: "hold", Usage: "hold the instances of a node whose agent restarts for at most `TIME` (default: dns_hold, else 2m)"},
 		&cli.DurationFlag{Name: "max-age", Usage: "answer what was last known for at most `TIME` while Consul is away (default: dns_max_age, else 24h)"},
 		&cli.IntFlag{Name: "watches", Usage: "follow at most `N` services by blocking queries; the others are read when they are asked for (default: dns_watches, else 120)"},
 		&cli.IntFlag{Name: "rate", Usage: "let a client ask `N` questions a second that are not in memory; 0: any number (default: dns_rate, else 5000)"},

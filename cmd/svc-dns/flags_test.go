@@ -39,7 +39,7 @@ func TestFlagsOverrideTheNodesSettings(t *testing.T) {
 		hold, maxAge, ttl time.Duration
 		listen            []string
 	}{
-		{"neither", node.Default(), nil, false, 0, 1, 120, 5000, 30 * time.Second, 24 * time.Hour, 0, []string{"127.0.0.1:53"}},
+		{"neither", node.Default(), nil, false, 0, 1, 120, 5000, 2 * time.Minute, 24 * time.Hour, 0, []string{"127.0.0.1:53"}},
 		{"settings", set, nil, true, 3, 256, 7, 8, time.Minute, time.Hour, 5 * time.Second, []string{"10.0.0.7:53"}},
 		{
 			"both", set,

@@ -180,7 +180,9 @@ func TestInstancesOfARestartingAgentAreHeldAndThenNot(t *testing.T) {
 		c := newConsul()
 		c.states[service("web")] = passing("a", "b")
 		c.nodes["node1"] = true
-		k, stop := start(t, settings(), c, true)
+		s := settings()
+		s.Hold = 30 * time.Second
+		k, stop := start(t, s, c, true)
 		defer stop()
 		want(t, k, web, answer.Success, 2)
 		synctest.Wait()

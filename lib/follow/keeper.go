@@ -54,7 +54,7 @@ type Settings struct {
 func Defaults() Settings {
 	return Settings{
 		StaleTTL: 1, Watches: 120, Reads: 24, Names: 20000, Fresh: time.Second,
-		Idle: 10 * time.Minute, MaxAge: 24 * time.Hour, Hold: 30 * time.Second,
+		Idle: 10 * time.Minute, MaxAge: 24 * time.Hour, Hold: 2 * time.Minute,
 	}
 }
 

@@ -105,7 +105,7 @@ func Default() Settings {
 	return Settings{
 		Prefix: "svc", Ports: Range{20000, 29999}, RunDir: "/run/svckit", StateDir: "/var/lib/svckit", CodeDir: "/var/lib/svckit/code",
 		DNSMargin: time.Second, Keep: 3,
-		DNSScale: 1, DNSWatches: 120, DNSRate: 5000, DNSHold: 30 * time.Second, DNSMaxAge: 24 * time.Hour,
+		DNSScale: 1, DNSWatches: 120, DNSRate: 5000, DNSHold: 2 * time.Minute, DNSMaxAge: 24 * time.Hour,
 	}
 }
 
@@ -214,7 +214,7 @@ func table() []setting {
 		{"dns_srv_scale", "SVC_DNS_SRV_SCALE", false, number(1, 65535), one(func(s *Settings, v string) { s.DNSScale, _ = strconv.Atoi(v) })},
 		{"dns_watches", "SVC_DNS_WATCHES", false, number(0, 10000), one(func(s *Settings, v string) { s.DNSWatches, _ = strconv.Atoi(v) })},
 		{"dns_rate", "SVC_DNS_RATE", false, number(0, 1_000_000), one(func(s *Settings, v string) { s.DNSRate, _ = strconv.Atoi(v) })},
-		{"dns_hold", "SVC_DNS_HOLD", false, y.Rule{Want: "a duration with a unit of at most 5m such as 30s", OK: margin}, one(func(s *Settings, v string) { s.DNSHold, _ = y.ParseDuration(v) })},
+		{"dns_hold", "SVC_DNS_HOLD", false, y.Rule{Want: "a duration with a unit of at most 5m such as 2m", OK: margin}, one(func(s *Settings, v string) { s.DNSHold, _ = y.ParseDuration(v) })},
 		{"dns_max_age", "SVC_DNS_MAX_AGE", false, y.Rule{Want: "a duration with a unit of at most 168h such as 24h", OK: week}, one(func(s *Settings, v string) { s.DNSMaxAge, _ = y.ParseDuration(v) })},
 	}
 }

@@ -98,7 +98,7 @@ func TestVariablesOverrideTheFile(t *testing.T) {
 func TestWithoutAFileTheDefaultsHold(t *testing.T) {
 	want := Settings{
 		Prefix: "svc", Ports: Range{20000, 29999}, RunDir: "/run/svckit", StateDir: "/var/lib/svckit", CodeDir: "/var/lib/svckit/code", DNSMargin: time.Second, Keep: 3,
-		DNSScale: 1, DNSWatches: 120, DNSRate: 5000, DNSHold: 30 * time.Second, DNSMaxAge: 24 * time.Hour,
+		DNSScale: 1, DNSWatches: 120, DNSRate: 5000, DNSHold: 2 * time.Minute, DNSMaxAge: 24 * time.Hour,
 	}
 	for name, text := range map[string]string{"empty": "", "comments": "# zone: a\n\n"} {
 		got, err := Load(write(t, text), env())

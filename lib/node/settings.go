@@ -34,7 +34,7 @@ type Settings struct {
 	DNSScale     int           // SVC_DNS_SRV_SCALE: weights in SRV records are multiplied by it, default 1
 	DNSWatches   int           // SVC_DNS_WATCHES: services followed by blocking queries, default 120
 	DNSRate      int           // SVC_DNS_RATE: questions a second of one client that are not in memory, default 5000; 0: any number
-	DNSHold      time.Duration // SVC_DNS_HOLD: how long instances of a restarting agent are held, default 30s
+	DNSHold      time.Duration // SVC_DNS_HOLD: how long instances of a restarting agent are held, default 2m
 	DNSMaxAge    time.Duration // SVC_DNS_MAX_AGE: how long the last good answers are given while Consul is away, default 24h
 }
 
