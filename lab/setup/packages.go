@@ -31,6 +31,7 @@ func needs() []need {
 		{"dnsperf", "dnsperf"},
 		{"dnsmasq", "dnsmasq-base"},        // without a service of its own
 		{"redis-check-rdb", "redis-tools"}, // Redis itself, without a service of its own: see lab.Redis
+		{"systemd-analyze", "systemd"},     // units are verified; it need not run
 		{"zsh", "zsh"},                     // completion is tried in the shells themselves
 		{"fish", "fish"},
 		{"docker-compose", "docker-compose"}, // the benchmark of reloads
