@@ -17,7 +17,7 @@ VCS = $(shell git rev-parse HEAD >/dev/null 2>&1 && echo true || echo false)
 PROGRAMS = $(notdir $(wildcard cmd/*))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit check docs bench bench-scale build install clean lab-clean $(LAB)
+.PHONY: help setup demo test unit check docs bench bench-scale build install clean lab lab-down lab-clean $(LAB)
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +62,12 @@ install: build ## install programs, man pages and completions below PREFIX (/usr
 
 clean: ## remove what was built here; the cache in ~/.cache/svckit stays
 	rm -rf bin
+
+lab: setup build ## a fleet of 4 hosts to look into, until Ctrl-C or make lab-down
+	@$(LAB) fleet --name $(or $(NAME),fleet) || [ $$? -ge 130 ]
+
+lab-down: $(LAB) ## end that fleet, and remove every trace of one that was killed
+	@$(LAB) down --name $(or $(NAME),fleet)
 
 lab-clean: $(LAB) ## remove what killed runs of the lab left behind
 	@$(LAB) clean

@@ -3,16 +3,12 @@ package lab
 import (
 	"context"
 	"crypto/rand"
-	"fmt"
 	"net"
 	"net/http"
 	"os"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"svckit/lab/ground"
 	"svckit/lab/setup"
@@ -85,28 +81,5 @@ func (e *Engine) Client() *http.Client {
 
 // Dial connects to an IP address and port in the engine's network.
 func (e *Engine) Dial(ctx context.Context, network, address string) (net.Conn, error) {
-	// A network belongs to a thread. The thread must go back and live on: the
-	// kernel ends children that were started by a thread when that thread ends.
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	home, err := os.Open("/proc/thread-self/ns/net")
-	if err != nil {
-		return nil, fmt.Errorf("enter network: %w", err)
-	}
-	defer home.Close()
-	there, err := os.Open(e.engine.Namespace())
-	if err != nil {
-		return nil, fmt.Errorf("enter network: %w", err)
-	}
-	defer there.Close()
-	if err := unix.Setns(int(there.Fd()), unix.CLONE_NEWNET); err != nil {
-		return nil, fmt.Errorf("enter network: %w", err)
-	}
-	defer func() {
-		if err := unix.Setns(int(home.Fd()), unix.CLONE_NEWNET); err != nil {
-			panic("lab: this thread is lost in another network: " + err.Error())
-		}
-	}()
-	var d net.Dialer
-	return d.DialContext(ctx, network, address)
+	return e.engine.Dial(ctx, network, address)
 }

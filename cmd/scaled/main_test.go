@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"os"
 	"os/exec"
 	"strconv"
 	"testing"
@@ -9,8 +10,11 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// TestMain lets a script call scaled as a process of its own.
+// TestMain lets a script, or a test with real parts, call scaled as a process of its own.
 func TestMain(m *testing.M) {
+	if os.Getenv("SVCKIT_TEST_AS") == "scaled" {
+		main()
+	}
 	testscript.Main(m, map[string]func(){"scaled": main})
 }
 

@@ -2,38 +2,41 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"slices"
 
 	"github.com/urfave/cli/v2"
 
 	"svckit/lib/fault"
+	"svckit/lib/here"
 	"svckit/lib/place"
 	"svckit/lib/planner"
 	"svckit/lib/scale"
 	"svckit/lib/tool"
 )
 
-func planCommand() *cli.Command {
+func planCommand(w *here.Node) *cli.Command {
 	return &cli.Command{
-		Name: "plan", Usage: "show what would be decided, and why", ArgsUsage: "[APP/SERVICE]",
-		Description: `A snapshot is all that a decision depends on, as JSON with "schema": 1: services
+		Name: "plan", Usage: "show what the next cycle would decide, and why", ArgsUsage: "[APP/SERVICE]",
+		Description: `It looks at the fleet as a planner does, asks all monitors, and decides; nothing is changed anywhere.
+With --from it decides from a snapshot that was saved (--save). A snapshot is all that a decision depends on, as JSON with "schema": 1: services
 with policy, signals and state, nodes, pools, what is placed, freezes and
-announcements. The plan of it is always the same; nothing is changed anywhere.
+announcements. The plan of it is always the same.
 With APP/SERVICE it shows that service in full: what each source proposes and
 which won, what limited it, node by node where it goes, and what moves.`,
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "from", Usage: "the snapshot, a `FILE`; - is the standard input"},
+			&cli.StringFlag{Name: "from", Usage: "decide from the snapshot in `FILE`; - is the standard input"},
+			&cli.StringFlag{Name: "save", Usage: "keep the snapshot of the fleet in `FILE`"},
 			&cli.BoolFlag{Name: "journal", Usage: "print the lines of the journal instead"},
 		},
-		Action: tool.Action(func(_ context.Context, s *tool.Session, c *cli.Context) error {
+		BashComplete: names(w),
+		Action: tool.Action(func(ctx context.Context, s *tool.Session, c *cli.Context) error {
 			name := c.Args().First()
-			if c.String("from") == "" {
-				return fault.WithHint(fault.New(fault.Usage, "plan: no snapshot is named"), "give one with --from FILE")
-			}
-			snapshot, err := readSnapshot(s, c.String("from"))
+			snapshot, err := snapshotOf(ctx, w, s, c)
 			if err != nil {
 				return err
 			}
@@ -55,6 +58,34 @@ which won, what limited it, node by node where it goes, and what moves.`,
 			return showService(s, snapshot, plan, name)
 		}),
 	}
+}
+
+// snapshotOf is the snapshot that is named, else the fleet as it is now.
+func snapshotOf(ctx context.Context, w *here.Node, s *tool.Session, c *cli.Context) (planner.Snapshot, error) {
+	if c.String("from") != "" {
+		return readSnapshot(s, c.String("from"))
+	}
+	_, newPlanner, err := fleetOf(w, s)
+	if err != nil {
+		return planner.Snapshot{}, err
+	}
+	cycle, err := newPlanner().Look(ctx, w.Now())
+	if err != nil {
+		return planner.Snapshot{}, err
+	}
+	for _, key := range slices.Sorted(maps.Keys(cycle.Bad)) {
+		s.Say("unreadable, left as it is: %s: %s", key, cycle.Bad[key])
+	}
+	if file := c.String("save"); file != "" {
+		text, err := json.Marshal(cycle.Snapshot)
+		if err == nil {
+			err = os.WriteFile(file, append(text, '\n'), 0o600)
+		}
+		if err != nil {
+			return planner.Snapshot{}, fmt.Errorf("save snapshot: %w", err)
+		}
+	}
+	return cycle.Snapshot, nil
 }
 
 // readSnapshot reads a snapshot from a file, or from the standard input.

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"svckit/lib/here"
 	"svckit/lib/planner"
 	"svckit/lib/tool"
 )
@@ -16,7 +17,7 @@ import (
 func call(t *testing.T, stdin string, args ...string) (code int, out, talk string) {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
-	code = tool.Run(t.Context(), app(), append([]string{"scaled"}, args...), strings.NewReader(stdin), &stdout, &stderr)
+	code = tool.Run(t.Context(), app(here.This()), append([]string{"scaled"}, args...), strings.NewReader(stdin), &stdout, &stderr)
 	return code, stdout.String(), stderr.String()
 }
 
@@ -97,7 +98,7 @@ func TestPlanSaysWhatIsWrong(t *testing.T) {
 		code        int
 		talk        string
 	}{
-		{"no snapshot", "", []string{"plan"}, 10, "plan: no snapshot is named\nhint: give one with --from FILE"},
+		{"no snapshot and no Consul", "", []string{"plan"}, 13, "connection refused"},
 		{"two services", string(text), []string{"plan", "--from", "-", "a/b", "c/d"}, 10, `unexpected argument "c/d"`},
 		{"no file", "", []string{"plan", "--from", "testdata/none.json"}, 12, "read snapshot: open testdata/none.json"},
 		{"no JSON", "schema: 1", []string{"plan", "--from", "-"}, 11, "read snapshot: line 1: invalid character 's'"},

@@ -97,7 +97,7 @@ func override(scale spec.Scale, changes []string) (spec.Scale, error) {
 		case "down.step":
 			step = value
 			continue
-		case "down", "schedules":
+		case "down", "schedules", "queue":
 			return scale, fault.New(fault.Usage, "--policy %s: change it in the file given with -f", key)
 		case "wait":
 			drop("target")
@@ -107,6 +107,11 @@ func override(scale spec.Scale, changes []string) (spec.Scale, error) {
 		case "strategy":
 			drop("drain")
 			drop("target")
+			if value != "queue" {
+				drop("queue")
+			} else if scale.Queue == (spec.Queue{}) { // which one it is makes no difference to a trial
+				lines = append([]string{"queue: {from: QUEUE_URL, list: queue}"}, lines...)
+			}
 		}
 		drop(key)
 		lines = append([]string{key + ": " + value}, lines...)

@@ -39,7 +39,7 @@ were reloaded. The state of every instance is printed in any case.`,
 		),
 		BashComplete: serviceNames(w),
 		Action: tool.Action(func(ctx context.Context, s *tool.Session, c *cli.Context) error {
-			r := here.Reload{Force: c.Bool("force"), Floor: floor(c)}
+			r := here.Reload{Force: c.Bool("force"), Floor: floor(c), Patience: c.Duration("wait-floor")}
 			if c.IsSet("source") {
 				var err error
 				if r.Source, err = filepath.Abs(c.String("source")); err != nil {
@@ -64,7 +64,7 @@ again, through the same preflight and proof. Twice is there and back. A release 
 		Flags:        sharedFlags(),
 		BashComplete: serviceNames(w),
 		Action: tool.Action(func(ctx context.Context, s *tool.Session, c *cli.Context) error {
-			return reload(ctx, w, s, c, here.Reload{Back: true, Floor: floor(c)})
+			return reload(ctx, w, s, c, here.Reload{Back: true, Floor: floor(c), Patience: c.Duration("wait-floor")})
 		}),
 	}
 }
@@ -74,6 +74,7 @@ func sharedFlags() []cli.Flag {
 	return []cli.Flag{
 		tool.DryRun(),
 		&cli.IntFlag{Name: "floor", DefaultText: "half of them, at least 1", Usage: "`N` instances of the fleet must pass beside one that is taken out of DNS; 0 accepts that clients wait"},
+		&cli.DurationFlag{Name: "wait-floor", Value: here.FleetPatience, Usage: "wait up to `TIME` for those others before it is refused"},
 		&cli.DurationFlag{Name: "wait-lock", Usage: "wait up to `TIME` for the lock instead of ending with exit 14"},
 	}
 }

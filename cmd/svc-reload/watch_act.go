@@ -39,7 +39,7 @@ type actor struct {
 
 // reloaded is the reload that the program itself does when it is called by hand.
 func (a *actor) reloaded(ctx context.Context, d *here.Deploy) (bool, error) {
-	o, err := d.Reload(ctx, here.Reload{Floor: a.floor})
+	o, err := d.Reload(ctx, here.Reload{Floor: a.floor, Patience: here.FleetPatience})
 	return o.Changed, err
 }
 
@@ -57,7 +57,7 @@ func (a *actor) act(ctx context.Context, service string) acted {
 	job, err := here.AsItRuns(ctx, d)
 	if err == nil {
 		d.Hide(job.Values)
-		job.Wanted.Reload = &rollout.Reload{Floor: a.floor}
+		job.Wanted.Reload = &rollout.Reload{Floor: a.floor, Patience: here.FleetPatience}
 		var plan rollout.Plan
 		if _, plan, err = d.Plan(ctx, d.World, job); err == nil {
 			out.keys, err = a.decide(service, plan)

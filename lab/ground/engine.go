@@ -29,11 +29,19 @@ func Start(ctx context.Context, p Place) (*Engine, error) {
 		return nil, err
 	}
 	e := &Engine{Place: p}
-	if err := e.startContainerd(ctx); err != nil {
-		return nil, err
-	}
-	return e, e.startDockerd(ctx)
+	return e, e.start(ctx)
 }
+
+// start starts the daemons in a place that is there.
+func (e *Engine) start(ctx context.Context) error {
+	if err := e.startContainerd(ctx); err != nil {
+		return err
+	}
+	return e.startDockerd(ctx)
+}
+
+// Make makes a place without an engine. The caller ends it with Sweep, also when Make fails.
+func Make(ctx context.Context, p Place) error { return makePlace(ctx, p) }
 
 func makePlace(ctx context.Context, p Place) error {
 	name := filepath.Base(p.Namespace())
@@ -90,7 +98,8 @@ func (e *Engine) startContainerd(ctx context.Context) error {
 func (e *Engine) startDockerd(ctx context.Context) error {
 	// A file of our own, or the machine's /etc/docker/daemon.json would be read.
 	config := e.Run() + "/daemon.json"
-	if err := os.WriteFile(config, []byte("{}\n"), 0o600); err != nil {
+	text := fmt.Sprintf(`{"insecure-registries": [%q]}`+"\n", fleetNetworks)
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return fmt.Errorf("write engine config: %w", err)
 	}
 	var err error
@@ -126,7 +135,7 @@ type daemon struct {
 
 // startDaemon starts a program inside the place and waits until ready says nil.
 func startDaemon(ctx context.Context, p Place, name string, ready func(context.Context) error, args ...string) (*daemon, error) {
-	d := &daemon{name: name, log: filepath.Join(p.Run(), name+".log"), done: make(chan struct{})}
+	d := &daemon{name: name, log: filepath.Join(p.Run(), filepath.Base(name)+".log"), done: make(chan struct{})}
 	log, err := os.OpenFile(d.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)

@@ -26,6 +26,14 @@ func Sweep(ctx context.Context, lab string, cookies ...string) (found []string, 
 	if err != nil {
 		return nil, err
 	}
+	found, err = sweepPlaces(ctx, places, cookies)
+	if err != nil {
+		return found, fmt.Errorf("sweep lab %s: %w", lab, err)
+	}
+	return found, nil
+}
+
+func sweepPlaces(ctx context.Context, places []Place, cookies []string) (found []string, err error) {
 	killed, err := killAll(ctx, func(pid int) bool {
 		return hasCookie(pid, cookies) || slices.ContainsFunc(places, func(p Place) bool { return livesIn(pid, p) })
 	})
@@ -33,12 +41,12 @@ func Sweep(ctx context.Context, lab string, cookies ...string) (found []string, 
 		found = append(found, fmt.Sprintf("%d processes", killed))
 	}
 	if err != nil {
-		return found, fmt.Errorf("sweep lab %s: %w", lab, err)
+		return found, err
 	}
 	for _, p := range places {
 		found = append(found, "place "+p.String())
 		if err := sweepPlace(ctx, p); err != nil {
-			return found, fmt.Errorf("sweep lab %s: %w", p, err)
+			return found, fmt.Errorf("sweep place %s: %w", p, err)
 		}
 	}
 	return found, nil

@@ -31,9 +31,8 @@ func newReloading() reloading {
 
 // Times of a reload.
 const (
-	spareLimit = 5 * time.Minute // for the rest of the fleet to carry the load
-	sparePoll  = time.Second
-	asideMore  = time.Minute // a maintenance ends that long after the deadline of its proof at the latest
+	sparePoll = time.Second
+	asideMore = time.Minute // a maintenance ends that long after the deadline of its proof at the latest
 )
 
 func (w *Walker) reload(ctx context.Context, s rollout.Step) error {
@@ -75,7 +74,7 @@ func (w *Walker) spare(ctx context.Context, s rollout.Step) error {
 	}
 	p, done := w.progress(s)
 	defer done()
-	limit, cancel := context.WithTimeout(ctx, spareLimit)
+	limit, cancel := context.WithTimeout(ctx, w.Job.Wanted.Reload.Patience)
 	defer cancel()
 	for {
 		all, err := w.World.Asides.Service(ctx, r.Name)

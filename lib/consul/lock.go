@@ -53,9 +53,7 @@ func (c *Client) Lock(ctx context.Context, key string, h fleet.Holder, wait time
 	if err != nil {
 		return nil, err
 	}
-	h.Schema = schema
-	h.Who, h.Node, h.Command = clean(h.Who, 200), clean(h.Node, 255), clean(h.Command, 1000)
-	value, err := encode(h)
+	value, err := encode(shownHolder(h))
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "lock %s: %w", path, err)
 	}
@@ -69,6 +67,13 @@ func (c *Client) Lock(ctx context.Context, key string, h fleet.Holder, wait time
 			return l, err
 		}
 	}
+}
+
+// shownHolder is a holder as others may be shown it.
+func shownHolder(h fleet.Holder) fleet.Holder {
+	h.Schema = schema
+	h.Who, h.Node, h.Command = clean(h.Who, 200), clean(h.Node, 255), clean(h.Command, 1000)
+	return h
 }
 
 // waiter is one call of Lock.

@@ -19,6 +19,23 @@ const kindService = "service"
 // CreatedAt, then Name. "" means every app, or every service of an app. A
 // container whose labels make no sense is listed too: see Instance.Bad.
 func (e *Engine) Instances(ctx context.Context, app, service string) ([]fleet.Instance, error) {
+	return e.instances(ctx, app, service, nil)
+}
+
+// InstancesSince is Instances of every app, for who asks often: a container that
+// ran before and still does is not looked into again. What others changed of it
+// since, its cores for one, is then not seen, nor a restart between the two calls.
+func (e *Engine) InstancesSince(ctx context.Context, before []fleet.Instance) ([]fleet.Instance, error) {
+	known := make(map[string]fleet.Instance, len(before))
+	for _, i := range before {
+		if i.State == fleet.Running {
+			known[i.ID] = i
+		}
+	}
+	return e.instances(ctx, "", "", known)
+}
+
+func (e *Engine) instances(ctx context.Context, app, service string, known map[string]fleet.Instance) ([]fleet.Instance, error) {
 	want := filters.NewArgs(filters.Arg("label", fleet.LabelKind+"="+kindService))
 	if app != "" {
 		want.Add("label", fleet.LabelApp+"="+app)
@@ -32,6 +49,10 @@ func (e *Engine) Instances(ctx context.Context, app, service string) ([]fleet.In
 	}
 	out := make([]fleet.Instance, 0, len(list))
 	for _, c := range list {
+		if i, ok := known[c.ID]; ok && c.State == string(fleet.Running) {
+			out = append(out, i)
+			continue
+		}
 		raw, err := e.api.ContainerInspect(ctx, c.ID)
 		if cerrdefs.IsNotFound(err) {
 			continue // removed since it was listed

@@ -43,3 +43,20 @@ func (m Master) Serving() map[Worker]bool {
 	}
 	return out
 }
+
+// Served is what a server tells of its own work: the stats of uwsgi.
+type Served struct {
+	Waiting int            // connections that no worker has taken
+	Workers []ServedWorker // by ID
+}
+
+// ServedWorker is one place for a worker. Its counters go on when another process takes the place.
+type ServedWorker struct {
+	ID       int
+	PID      int     // in its own namespace; 0: nobody has the place
+	Ready    bool    // it takes requests
+	Slots    int     // requests that it can work on at a time
+	Active   int     // that it works on
+	Requests float64 // completed
+	Seconds  float64 // of those
+}

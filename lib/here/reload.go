@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"svckit/lib/apply"
 	"svckit/lib/code"
@@ -14,12 +15,17 @@ import (
 
 // Reload is what a caller wants of a reload.
 type Reload struct {
-	Force  bool      // also where nothing is new
-	Floor  int       // instances of the fleet that must pass beside the one that is taken out; negative: half of them, at least 1
-	Source string    // folder with new code; "": the code stays
-	Skip   code.Skip // what of Source is left out; nil: nothing more than Put leaves out
-	Back   bool      // switch to the code that was current before
+	Force bool // also where nothing is new
+	Floor int  // instances of the fleet that must pass beside the one that is taken out; negative: half of them, at least 1
+	// Patience is how long those others are waited for; 0 refuses at once when they are too few.
+	Patience time.Duration
+	Source   string    // folder with new code; "": the code stays
+	Skip     code.Skip // what of Source is left out; nil: nothing more than Put leaves out
+	Back     bool      // switch to the code that was current before
 }
+
+// FleetPatience is how long the rest of the fleet is waited for by default.
+const FleetPatience = 5 * time.Minute
 
 // codeKept is how many versions of its code a service keeps on a node.
 const codeKept = 5
@@ -61,7 +67,7 @@ func (d *Deploy) reloadJob(ctx context.Context, r Reload) (apply.Job, error) {
 	if err != nil {
 		return job, err
 	}
-	reload := &rollout.Reload{Force: r.Force, Floor: r.Floor}
+	reload := &rollout.Reload{Force: r.Force, Floor: r.Floor, Patience: r.Patience}
 	job.Wanted.Reload = reload
 	if r.Source == "" && !r.Back {
 		return job, nil

@@ -14,6 +14,7 @@ import (
 
 	"svckit/lib/fault"
 	"svckit/lib/fleet"
+	"svckit/lib/proc"
 	"svckit/lib/rollout"
 	"svckit/lib/spec"
 )
@@ -52,7 +53,7 @@ func (m Masters) look(ctx context.Context, i fleet.Instance, kind spec.Master) (
 		return fleet.Master{Unsafe: []string{why}}, nil, nil
 	}
 	out := fleet.Master{PID: top.PID}
-	if out.Started, err = startOf(top.PID); err != nil {
+	if out.Started, err = proc.Start(top.PID); err != nil {
 		return fleet.Master{}, nil, fault.New(fault.Failed, "look at process %d: %w", top.PID, err)
 	}
 	children := childrenOf(list, top.PID)
@@ -67,7 +68,7 @@ func (m Masters) look(ctx context.Context, i fleet.Instance, kind spec.Master) (
 		}
 	}
 	for _, c := range children {
-		started, err := startOf(c.PID)
+		started, err := proc.Start(c.PID)
 		if err != nil {
 			continue // it has ended since it was listed
 		}
@@ -151,7 +152,7 @@ func (m Masters) Resize(_ context.Context, i fleet.Instance, f fleet.Master, by 
 		if fifo == "" {
 			return nil // it keeps its number by itself, and nobody can have changed it
 		}
-		return writeFIFO(f.PID, fifo, map[bool]string{true: "+", false: "-"}[by > 0])
+		return proc.WriteFIFO(f.PID, fifo, map[bool]string{true: "+", false: "-"}[by > 0])
 	}
 	return signalProcess(f.PID, f.Started, by)
 }

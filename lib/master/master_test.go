@@ -3,13 +3,11 @@ package master
 import (
 	"errors"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"golang.org/x/sys/unix"
 
 	"svckit/lib/fleet"
 	"svckit/lib/spec"
@@ -45,21 +43,6 @@ func TestTheMasterIsFoundAndAShellIsNot(t *testing.T) {
 				t.Errorf("pid %d, %q; want %d, %q", got.PID, why, row.pid, row.why)
 			}
 		})
-	}
-}
-
-func TestTheStartOfAProcessIsReadBehindItsName(t *testing.T) {
-	stat := "42 (a) b (c)) S 1 42 42 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 987654 1 2"
-	if got, err := startIn([]byte(stat)); err != nil || got != 987654 {
-		t.Errorf("%d, %v", got, err)
-	}
-	for _, bad := range []string{"", "42 (x", "42 (x) S 1", "42 (x) S 1 42 42 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 never 1"} {
-		if _, err := startIn([]byte(bad)); err == nil {
-			t.Errorf("%q was read", bad)
-		}
-	}
-	if own, err := startOf(os.Getpid()); err != nil || own == 0 {
-		t.Errorf("own start %d, %v", own, err)
 	}
 }
 
@@ -265,41 +248,6 @@ func TestTheCheckOfUWSGILoadsAndServesNobody(t *testing.T) {
 	}
 }
 
-func TestNothingOutsideTheContainerIsReached(t *testing.T) {
-	// The own root stands in for a container's; what counts is what may be opened there.
-	dir := t.TempDir()
-	fifo, file := filepath.Join(dir, "fifo"), filepath.Join(dir, "file")
-	if err := unix.Mkfifo(fifo, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(file, []byte("text"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := writeFIFO(os.Getpid(), fifo, "c"); err == nil || !strings.Contains(err.Error(), "nobody reads") {
-		t.Errorf("a pipe that nobody reads: %v", err)
-	}
-	if err := writeFIFO(os.Getpid(), file, "c"); err == nil || !strings.Contains(err.Error(), "no named pipe") {
-		t.Errorf("a file: %v", err)
-	}
-	if text, err := os.ReadFile(file); err != nil || string(text) != "text" {
-		t.Errorf("the file holds %q, %v", text, err)
-	}
-	if _, err := readIn(os.Getpid(), dir); err == nil {
-		t.Error("a folder was read as a file")
-	}
-	if _, err := readIn(os.Getpid(), "/proc/self/root/etc/passwd"); err == nil {
-		t.Error("a magic link was followed")
-	}
-	reader, err := os.OpenFile(fifo, os.O_RDONLY|unix.O_NONBLOCK, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer reader.Close()
-	if err := writeFIFO(os.Getpid(), fifo, "c"); err != nil {
-		t.Error(err)
-	}
-}
-
 func TestWorkersNeedRoomBesideTheNewOnes(t *testing.T) {
 	if got := kibibytes([]byte("Private_Clean:     12 kB\nPrivate_Dirty:  3 kB\nHuge: 9 pages\nBad: x kB\nno colon\n")); got["Private_Clean"] != 12<<10 || got["Private_Dirty"] != 3<<10 || len(got) != 2 {
 		t.Errorf("%v", got)
@@ -327,6 +275,5 @@ func FuzzOptionsOfUWSGI(f *testing.F) {
 			uwsgiCheck(strings.Fields(command), o)
 		}
 		printedConfig([]byte(text))
-		_, _ = startIn([]byte(text))
 	})
 }

@@ -1,18 +1,15 @@
 package master
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
-	"os"
 	"path"
 	"slices"
-	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"svckit/lib/fleet"
+	"svckit/lib/proc"
 	"svckit/lib/spec"
 )
 
@@ -106,45 +103,6 @@ func childrenOf(list []fleet.Process, pid int) []fleet.Process {
 	return out
 }
 
-// startOf is the start time of a process in clock ticks since boot: field 22 of
-// /proc/PID/stat, counted behind the name, which may hold anything (proc(5)).
-func startOf(pid int) (uint64, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0, err
-	}
-	return startIn(text)
-}
-
-func startIn(stat []byte) (uint64, error) {
-	at := bytes.LastIndexByte(stat, ')')
-	if at < 0 {
-		return 0, errors.New("no name in its stat")
-	}
-	fields := strings.Fields(string(stat[at+1:]))
-	if len(fields) < 20 {
-		return 0, errors.New("too few fields in its stat")
-	}
-	return strconv.ParseUint(fields[19], 10, 64)
-}
-
-// insidePID is the pid that a process has in the innermost of its namespaces.
-func insidePID(pid int) (int, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(string(text)) {
-		if rest, ok := strings.CutPrefix(line, "NSpid:"); ok {
-			fields := strings.Fields(rest)
-			if len(fields) > 0 {
-				return strconv.Atoi(fields[len(fields)-1])
-			}
-		}
-	}
-	return 0, errors.New("no NSpid in its status")
-}
-
 // signalProcess tells a gunicorn master one worker more or less, if the pid still
 // is the process that was meant.
 func signalProcess(pid int, started uint64, by int) error {
@@ -153,7 +111,7 @@ func signalProcess(pid int, started uint64, by int) error {
 		return fmt.Errorf("open process %d: %w", pid, err)
 	}
 	defer func() { _ = unix.Close(fd) }()
-	if now, err := startOf(pid); err != nil || now != started {
+	if now, err := proc.Start(pid); err != nil || now != started {
 		return fmt.Errorf("process %d is another one now", pid)
 	}
 	signal := unix.SIGTTIN

@@ -2,30 +2,19 @@ package master
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"net"
-	"path"
 	"slices"
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"svckit/lib/fleet"
-)
-
-const (
-	statsLimit = 2 * time.Second
-	maxStats   = 8 << 20
+	"svckit/lib/proc"
 )
 
 // examineUWSGI reads what the options allow, and loads the application in a
 // uwsgi of its own that serves nobody.
 func (m Masters) examineUWSGI(ctx context.Context, i fleet.Instance, f *fleet.Master, o options, in inside, code fleet.CodeAt) error {
-	if address := o.first("stats", "stats-server"); path.IsAbs(address) {
+	if address := o.first("stats", "stats-server"); address != "" {
 		if s, err := readStats(ctx, f.PID, address); err == nil {
 			f.Version, _, _ = strings.Cut(s.Version, "-")
 		}
@@ -152,22 +141,12 @@ func uwsgiNoise(line string) bool {
 	return strings.HasPrefix(line, "***") || strings.HasPrefix(line, "uWSGI running as root") || strings.HasPrefix(line, "no-server mode requested")
 }
 
-// stats is the part of a uwsgi's stats that counts here.
-type stats struct {
-	Version string `json:"version"`
-	PID     int    `json:"pid"`
-	Workers []struct {
-		PID    int    `json:"pid"`
-		Status string `json:"status"` // idle, busy, cheap, …
-	} `json:"workers"`
-}
-
 // uwsgiWorkers picks the workers out of a master's children: by its stats socket
 // where it has one that can be reached, else all of them.
 func uwsgiWorkers(ctx context.Context, pid int, o options, children []fleet.Process) ([]fleet.Process, error) {
 	address := o.first("stats", "stats-server")
-	if !path.IsAbs(address) {
-		return children, nil // none, or one of the container's network, where others cannot look
+	if address == "" {
+		return children, nil
 	}
 	s, err := readStats(ctx, pid, address)
 	if err != nil {
@@ -184,46 +163,17 @@ func uwsgiWorkers(ctx context.Context, pid int, o options, children []fleet.Proc
 	}
 	var out []fleet.Process
 	for _, c := range children {
-		if inner, err := insidePID(c.PID); err == nil && serving[inner] {
+		if inner, err := proc.Inner(c.PID); err == nil && serving[inner] {
 			out = append(out, c)
 		}
 	}
 	return out, nil
 }
 
-// readStats reads the stats of a uwsgi from its socket in the container.
-func readStats(ctx context.Context, pid int, name string) (stats, error) {
-	// A socket cannot be opened, only connected to, by a path that stays in the container.
-	f, err := openIn(pid, name, unix.O_PATH)
-	if err != nil {
-		return stats{}, err
-	}
-	defer f.Close()
-	ctx, cancel := context.WithTimeout(ctx, statsLimit)
-	defer cancel()
-	conn, err := new(net.Dialer).DialContext(ctx, "unix", fmt.Sprintf("/proc/self/fd/%d", f.Fd()))
-	if err != nil {
-		return stats{}, fmt.Errorf("connect to %s in the container: %w", shown(name), errors.Unwrap(err))
-	}
-	defer conn.Close()
-	if deadline, ok := ctx.Deadline(); ok {
-		_ = conn.SetDeadline(deadline)
-	}
-	text, err := io.ReadAll(io.LimitReader(conn, maxStats))
-	if err != nil {
-		return stats{}, err
-	}
-	var s stats
-	if err := json.Unmarshal(text, &s); err != nil {
-		return stats{}, fmt.Errorf("read stats of uwsgi: %w", err)
-	}
-	return s, nil
-}
-
 // chain tells uwsgi to replace one worker after the other.
 func chain(f fleet.Master) error {
 	if f.Chain.FIFO != "" {
-		return writeFIFO(f.PID, f.Chain.FIFO, "c")
+		return proc.WriteFIFO(f.PID, f.Chain.FIFO, "c")
 	}
-	return touchIn(f.PID, f.Chain.Touch, time.Now())
+	return proc.Touch(f.PID, f.Chain.Touch, time.Now())
 }

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"gopkg.in/ini.v1"
+
+	"svckit/lib/proc"
 )
 
 // options are what a uwsgi was started with: name without dashes → its values, in order.
@@ -47,7 +49,7 @@ func uwsgiOptions(command []string, pid int) (options, error) {
 	if err != nil {
 		return nil, err
 	}
-	return readOptions(command, in.dir, in.env, func(name string) ([]byte, error) { return readIn(pid, name) })
+	return readOptions(command, in.dir, in.env, func(name string) ([]byte, error) { return proc.Read(pid, name) })
 }
 
 // reader gathers the options of one uwsgi.

@@ -216,6 +216,11 @@ func table() []setting {
 		{"dns_rate", "SVC_DNS_RATE", false, number(0, 1_000_000), one(func(s *Settings, v string) { s.DNSRate, _ = strconv.Atoi(v) })},
 		{"dns_hold", "SVC_DNS_HOLD", false, y.Rule{Want: "a duration with a unit of at most 5m such as 2m", OK: margin}, one(func(s *Settings, v string) { s.DNSHold, _ = y.ParseDuration(v) })},
 		{"dns_max_age", "SVC_DNS_MAX_AGE", false, y.Rule{Want: "a duration with a unit of at most 168h such as 24h", OK: week}, one(func(s *Settings, v string) { s.DNSMaxAge, _ = y.ParseDuration(v) })},
+		{"scaled_listen", "SVC_SCALED_LISTEN", false, y.Rule{Want: "an IP address and a port such as 10.0.0.5:9654", OK: addressPort}, one(func(s *Settings, v string) { s.ScaledListen = v })},
+		{"scaled_token_file", "SVC_SCALED_TOKEN_FILE", false, dir, one(func(s *Settings, v string) { s.ScaledToken = v })},
+		{"scaled_cert", "SVC_SCALED_CERT", false, dir, one(func(s *Settings, v string) { s.ScaledCert = v })},
+		{"scaled_key", "SVC_SCALED_KEY", false, dir, one(func(s *Settings, v string) { s.ScaledKey = v })},
+		{"scaled_ca", "SVC_SCALED_CA", false, dir, one(func(s *Settings, v string) { s.ScaledCA = v })},
 	}
 }
 

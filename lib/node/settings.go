@@ -36,6 +36,11 @@ type Settings struct {
 	DNSRate      int           // SVC_DNS_RATE: questions a second of one client that are not in memory, default 5000; 0: any number
 	DNSHold      time.Duration // SVC_DNS_HOLD: how long instances of a restarting agent are held, default 2m
 	DNSMaxAge    time.Duration // SVC_DNS_MAX_AGE: how long the last good answers are given while Consul is away, default 24h
+	ScaledListen string        // SVC_SCALED_LISTEN: where scaled node serves its samples, ip:port; "" is port 9654 of this node's address where clients are known, else of 127.0.0.1
+	ScaledToken  string        // SVC_SCALED_TOKEN_FILE: file with the token that clients of scaled node show; "" none
+	ScaledCert   string        // SVC_SCALED_CERT: certificate of scaled node, PEM; "" plain HTTP
+	ScaledKey    string        // SVC_SCALED_KEY: its key
+	ScaledCA     string        // SVC_SCALED_CA: CA of the certificates that clients of scaled node show; "" they need none
 }
 
 // Range is an inclusive range of ports, "20000-29999".

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"svckit/lib/fleet"
 	"svckit/lib/spec"
@@ -35,6 +36,8 @@ type Reload struct {
 	Code  string // generation of the code to switch to first; "": the code stays
 	From  string // the generation that it replaces; "": there was none, or it is not known
 	Floor int    // instances of the fleet that must pass beside the one that is taken out; negative: half of them, at least 1
+	// Patience is how long those others are waited for; 0 refuses at once when they are too few.
+	Patience time.Duration
 }
 
 // Node is what registrations and containers must know of the machine.

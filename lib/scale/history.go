@@ -59,6 +59,26 @@ func (l *Learner) See(at int64, demand float64) {
 	l.n++
 }
 
+// Sound reports whether history that was read can be used.
+func (h *History) Sound() bool {
+	return len(h.Days) <= keepDays && !slices.ContainsFunc(h.Days, func(d HistoryDay) bool { return !d.sound() })
+}
+
+// Sound reports whether a learner that was read can be used.
+func (l *Learner) Sound() bool { return l.Today.Demand == nil || l.Today.sound() }
+
+func (d HistoryDay) sound() bool {
+	return len(d.Demand) == slots && !slices.ContainsFunc(d.Demand, func(x float64) bool { return math.IsNaN(x) || math.IsInf(x, 0) })
+}
+
+// Settle moves the days that ended since the last call into history.
+func (l *Learner) Settle(h *History) {
+	for _, day := range l.past {
+		h.Add(day)
+	}
+	l.past = nil
+}
+
 func unseen() []float64 {
 	d := make([]float64, slots)
 	for i := range d {

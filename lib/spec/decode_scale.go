@@ -12,7 +12,7 @@ import (
 func (d *decoder) scale(v y.Value, master Master) Scale {
 	f := d.Fields(v, "a mapping such as {strategy: busy_ratio, min: 4}",
 		"unit", "strategy", "target", "wait", "wait_over", "min", "max", "min_nodes", "spread", "survive", "down", "pool", "priority",
-		"start_up", "on_blind", "seasonal", "drain", "schedules")
+		"start_up", "on_blind", "seasonal", "drain", "queue", "schedules")
 	unit, nodes := "workers", 1
 	if master == NoMaster {
 		unit = "instances"
@@ -33,6 +33,7 @@ func (d *decoder) scale(v y.Value, master Master) Scale {
 		OnBlind:  y.OneOf(&d.Reader, f.Get("on_blind"), "forecast", "hold", "forecast", "max"),
 		Seasonal: d.Bool(f.Get("seasonal"), true),
 		Drain:    d.Duration(f.Get("drain"), 90*time.Second, time.Second, 24*time.Hour),
+		Queue:    d.queue(f.Get("queue")),
 	}
 	if s.Survive != "none" {
 		nodes = 2 // on one node nothing survives its loss
@@ -113,6 +114,12 @@ func (d *decoder) scaleTogether(f y.Fields, s Scale, master Master) {
 	}
 	if f.Get("drain").Given() && s.Strategy != "queue" {
 		d.Addf(f.Get("drain"), "drain belongs to strategy queue")
+	}
+	switch queue := f.Get("queue"); {
+	case queue.Given() && s.Strategy != "queue":
+		d.Addf(queue, "queue belongs to strategy queue")
+	case s.Strategy == "queue" && !queue.Given():
+		d.Addf(f.Get("strategy"), "strategy queue needs queue: say which one, such as "+queueExample)
 	}
 	if f.Get("max").Given() && s.Max > 0 && s.Min > s.Max {
 		d.Addf(f.Get("max"), "max (%d) must not be below min (%d)", s.Max, s.Min)

@@ -143,6 +143,7 @@ func (p *printer) scale(s Scale) {
 	p.line(3, "seasonal", strconv.FormatBool(s.Seasonal))
 	if s.Strategy == "queue" {
 		p.line(3, "drain", y.FormatDuration(s.Drain))
+		p.line(3, "queue", queueText(s.Queue))
 	}
 	if len(s.Schedules) == 0 {
 		p.line(3, "schedules", "[]")
@@ -162,6 +163,18 @@ func (p *printer) scale(s Scale) {
 		}
 		fmt.Fprintf(&p.b, "        - %s\n", out.String())
 	}
+}
+
+func queueText(q Queue) string {
+	var out flow
+	for _, pair := range [][2]string{
+		{"from", q.From}, {"list", q.List}, {"busy", q.Busy}, {"done", q.Done}, {"stream", q.Stream}, {"group", q.Group}, {"rabbitmq", q.RabbitMQ},
+	} {
+		if pair[1] != "" {
+			out.add(pair[0], scalar(pair[1]))
+		}
+	}
+	return out.String()
 }
 
 // String is bridge, host or macvlan:NAME, as in app.yaml.

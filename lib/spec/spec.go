@@ -184,8 +184,20 @@ type Scale struct {
 	OnBlind   string        // hold | forecast (default) | max: what to do without metrics
 	Seasonal  bool          // default true: earlier days count as a floor
 	Drain     time.Duration // default 90s: strategy queue works a backlog off in this time
+	Queue     Queue         // strategy queue only
 	Schedules []Schedule    // sorted by name
 	Set       bool          // false when app.yaml has no scale section
+}
+
+// Queue names the queue that a service consumes: one of List, Stream and RabbitMQ is set.
+type Queue struct {
+	From     string // name of the config or secret key that holds the server's URL
+	List     string // Redis: key of a list
+	Busy     string // Redis: list that a consumer moves a message to while it works on it; "": what is worked on is not known
+	Done     string // Redis: counter that a consumer increments when a message is done; "": rates are not known
+	Stream   string // Redis: key of a stream
+	Group    string // its consumer group
+	RabbitMQ string // name of a queue
 }
 
 // Schedule is bounds of their own at certain times of the week.

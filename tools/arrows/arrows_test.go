@@ -28,20 +28,26 @@ func rules() Rules {
 			{Package: "settle", Imports: facts, Pure: true},
 			{Package: "place", Pure: true},
 			{Package: "planner", Imports: append(slices.Clone(facts), "place", "scale"), Pure: true},
+			{Package: "sample", Imports: facts, Pure: true}, // from readings to what a node tells of itself
 			{Package: "scale", Imports: facts, Pure: true},
+			{Package: "survey", Imports: append(slices.Clone(facts), "place", "planner", "scale"), Pure: true},
 			{Package: "simulate", Imports: append(slices.Clone(facts), "scale"), Pure: true},
 			// Do.
 			{Package: "apply", Imports: append(slices.Clone(facts), "cpuset", "rollout")},
-			{Package: "follow", Imports: append(slices.Clone(facts), "answer")}, // keeps what svc-dns says up to date
+			{Package: "lead", Imports: append(slices.Clone(facts), "place", "planner", "scale", "survey")}, // plans for the fleet
+			{Package: "nodeagent", Imports: append(slices.Clone(facts), "monitor", "sample")},              // scaled node: what runs beside what, and what is served
+			{Package: "follow", Imports: append(slices.Clone(facts), "answer")},                            // keeps what svc-dns says up to date
 			// Reach: one outside system each, and never one another.
 			{Package: "code", Imports: reach}, // the code of services on the node's disk
-			{Package: "consul", Imports: append(slices.Clone(reach), "answer")},
+			{Package: "consul", Imports: append(slices.Clone(reach), "answer", "place", "planner", "scale")},
 			{Package: "devagent", Imports: reach},
 			{Package: "delivery", Imports: reach}, // files and secrets on the node's tmpfs
 			{Package: "dnsd", Imports: append(slices.Clone(reach), "answer")},
 			{Package: "docker", Imports: reach},
-			{Package: "master", Imports: append(slices.Clone(reach), "rollout")}, // gunicorn and uWSGI in containers
-			{Package: "link", Imports: reach},                                    // the interface that carries svc-dns's address
+			{Package: "proc"},                                                            // processes of this node and the files they see: what master and monitor stand on
+			{Package: "master", Imports: append(slices.Clone(reach), "proc", "rollout")}, // gunicorn and uWSGI in containers
+			{Package: "monitor", Imports: append(slices.Clone(reach), "proc", "sample")}, // what services on this node do now
+			{Package: "link", Imports: reach},                                            // the interface that carries svc-dns's address
 			{Package: "node", Imports: reach},
 			{Package: "notify", Imports: reach}, // the webhooks of an app
 			{Package: "probe", Imports: reach},
@@ -71,6 +77,7 @@ func rules() Rules {
 			"gopkg.in/ini.v1":                                  {"lib/master"},
 			"github.com/vishvananda/netlink":                   {"lib/link"},
 			"github.com/prometheus/client_golang":              {"cmd"},
+			"github.com/prometheus/procfs":                     {"lib/monitor"},
 			"github.com/urfave/cli":                            {"lib/tool", "cmd"},
 			"gonum.org/v1/plot":                                {"cmd/scaled"},
 			"svckit/lab":                                       {"lab"},

@@ -24,6 +24,12 @@ const usage = `usage:
   lab load golang                            inside lab run: make an image with this machine's Go, print its name
   lab tools                                  build what make check needs and print the folder
   lab peers                                  build the DNS servers that make bench compares with, print their programs
+  lab fleet [--name fleet] [--hosts 4] [--servers 3] [--zones 2] [--far 0]
+                                             make a fleet of hosts and keep it until Ctrl-C or lab down
+  lab on [--name fleet] HOST [COMMAND…]      run a command, or a shell, on a host of it
+  lab host [--name fleet] HOST cut|join|kill|start|slow [DELAY]
+                                             take out its cable, or its power; bring it back
+  lab down [--name fleet]                    end a fleet, and remove what is left of one that was killed
   lab clean                                  remove what killed runs left behind
 `
 
@@ -34,7 +40,7 @@ func command(ctx context.Context, args []string) (int, error) {
 	if len(args) > 0 {
 		name = args[0]
 	}
-	if slices.Contains([]string{"setup", "run", "clean"}, name) && os.Geteuid() != 0 {
+	if slices.Contains([]string{"setup", "run", "clean", "fleet", "on", "host", "down"}, name) && os.Geteuid() != 0 {
 		return int(fault.Failed), fmt.Errorf("%s: the lab makes network namespaces and starts a Docker engine of its own, and that needs root: run the same command with sudo", name)
 	}
 	switch name {
@@ -58,6 +64,8 @@ func command(ctx context.Context, args []string) (int, error) {
 		return codeOf(err)
 	case "clean":
 		return codeOf(clean(ctx, say))
+	case "fleet", "on", "host", "down":
+		return fleet(ctx, say, name, args[1:])
 	}
 	fmt.Fprint(os.Stderr, usage)
 	return int(fault.Usage), nil

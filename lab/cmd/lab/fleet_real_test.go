@@ -1,0 +1,102 @@
+//go:build real
+
+package main
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Two fleets run beside each other; one is killed, and only what is its own is cleared.
+func TestFleetIsKeptUntilItIsTakenDownAndLeavesNothing(t *testing.T) {
+	killed, asked := newFleetByHand(t), newFleetByHand(t)
+	var wait sync.WaitGroup
+	for _, f := range []*fleetByHand{killed, asked} {
+		wait.Go(func() { f.up(t) })
+	}
+	wait.Wait()
+	if t.Failed() {
+		t.FailNow()
+	}
+	for _, command := range [][]string{
+		{"on", "--name", killed.name, "node1", "sh", "-c", `docker run --detach --init svckit/base:bookworm sleep 600 && sleep 601 >/dev/null 2>&1 &`},
+		{"host", "--name", killed.name, "node1", "cut"},
+		{"host", "--name", asked.name, "srv1", "kill"},
+		{"host", "--name", asked.name, "srv1", "start"},
+	} {
+		output(t, append([]string{killed.bin}, command...)...)
+	}
+	if said, err := exec.Command(asked.bin, "host", "--name", asked.name, "node1", "start").CombinedOutput(); err == nil || !strings.Contains(string(said), "it is running") {
+		t.Errorf("a host that runs was started: %v %s", err, said)
+	}
+
+	if err := killed.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = killed.cmd.Wait()
+	if len(killed.traces(t)) == 0 {
+		t.Fatal("the killed fleet left nothing behind: the test would prove nothing")
+	}
+	output(t, killed.bin, "down", "--name", killed.name)
+	if left := killed.traces(t); len(left) > 0 {
+		t.Errorf("left of the fleet that was killed: %s", strings.Join(left, ", "))
+	}
+
+	// The shell reads the variable on the host.
+	nodes := output(t, asked.bin, "on", "--name", asked.name, "node1", "sh", "-c", `curl -fsS $CONSUL_HTTP_ADDR/v1/catalog/nodes && docker info --format=ENGINE`)
+	if !strings.Contains(nodes, `"Node":"node1"`) || !strings.Contains(nodes, "ENGINE") {
+		t.Errorf("on a host of the other fleet: %s", nodes)
+	}
+	output(t, asked.bin, "down", "--name", asked.name)
+	var exit *exec.ExitError
+	if err := asked.cmd.Wait(); !errors.As(err, &exit) || exit.ExitCode() != 143 {
+		t.Errorf("the fleet that was asked to end: %v, want exit 143", err)
+	}
+	if left := asked.traces(t); len(left) > 0 {
+		t.Errorf("left of the fleet that was asked to end: %s", strings.Join(left, ", "))
+	}
+}
+
+// fleetByHand is a process that keeps a fleet.
+type fleetByHand struct {
+	labUnderTest
+	cmd  *exec.Cmd
+	said *os.File
+}
+
+func newFleetByHand(t *testing.T) *fleetByHand {
+	f := &fleetByHand{labUnderTest: newLab(t)}
+	var err error
+	if f.said, err = os.Create(t.TempDir() + "/said"); err != nil {
+		t.Fatal(err)
+	}
+	f.cmd = exec.Command(f.bin, "fleet", "--name", f.name, "--hosts", "1", "--servers", "1")
+	f.cmd.Stdout, f.cmd.Stderr = f.said, f.said
+	f.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	return f
+}
+
+// up starts the fleet and waits until it says how to look into its hosts.
+func (f *fleetByHand) up(t *testing.T) {
+	if err := f.cmd.Start(); err != nil {
+		t.Error(err)
+		return
+	}
+	for end := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+		text, err := os.ReadFile(f.said.Name())
+		if err != nil || time.Now().After(end) {
+			t.Errorf("the fleet is not up: %v\n%s", err, text)
+			return
+		}
+		if bytes.Contains(text, []byte("nsenter --net=/run/netns/svckit-"+f.name+".f0node1 env CONSUL_HTTP_ADDR=")) {
+			return
+		}
+	}
+}
