@@ -227,6 +227,36 @@ func TestCutBlockingQueriesCostNothing(t *testing.T) {
 	within(t, 6*time.Second, "a change after that is answered", func() error { return whole(s, name, 2) })
 }
 
+// The node's zone is in its agent's meta, other nodes' zones are in theirs.
+func TestTheOwnZoneAnswersWhileItHoldsEnoughWeight(t *testing.T) {
+	agent := lab.Consul(t, "-node-meta=zone:a")
+	check := func(n int) object {
+		return object{"CheckID": fmt.Sprintf("near%d", n), "TTL": "1h", "Status": "passing"}
+	}
+	for n := range 2 {
+		register(t, agent.URL(), object{"ID": fmt.Sprintf("near%d", n), "Name": "web", "Address": fmt.Sprintf("10.0.0.%d", n+1), "Port": 80, "Check": check(n)})
+		put(t, agent.URL(), "/v1/catalog/register", object{"Node": fmt.Sprintf("far%d", n), "Address": fmt.Sprintf("10.9.0.%d", n+1), "NodeMeta": object{"zone": "b"}, "Service": object{
+			"ID": fmt.Sprintf("far%d", n), "Service": "web", "Address": fmt.Sprintf("10.1.0.%d", n+1), "Port": 80,
+		}})
+	}
+	s, everywhere := newServer(t, agent.URL()), newServer(t, agent.URL(), "--any-zone")
+	const name = "web.service.consul"
+	answered := func(s *server, want ...string) func() error {
+		return func() error {
+			if got := s.addresses(name); !slices.Equal(slices.Sorted(slices.Values(got)), want) {
+				return fmt.Errorf("answered: %v, want %v", got, want)
+			}
+			return nil
+		}
+	}
+	within(t, 5*time.Second, "its zone alone", answered(s, "10.0.0.1", "10.0.0.2"))
+	within(t, 5*time.Second, "all zones, where it is told so", answered(everywhere, "10.0.0.1", "10.0.0.2", "10.1.0.1", "10.1.0.2"))
+	put(t, agent.URL(), "/v1/agent/check/fail/near0", nil) // a third of what is left, where half would be even
+	within(t, 5*time.Second, "the other zone helps", answered(s, "10.0.0.2", "10.1.0.1", "10.1.0.2"))
+	put(t, agent.URL(), "/v1/agent/check/pass/near0", nil)
+	within(t, 5*time.Second, "its zone alone again", answered(s, "10.0.0.1", "10.0.0.2"))
+}
+
 func TestInstancesLeaveWithinASecondOfConsulKnowing(t *testing.T) {
 	agent := lab.Consul(t)
 	for n := range 3 {

@@ -44,7 +44,8 @@ func TestFlagsOverrideTheNodesSettings(t *testing.T) {
 		{
 			"both", set,
 			[]string{"--one=false", "--limit", "0", "--srv-scale", "2", "--watches", "0", "--rate", "0", "--hold", "0s", "--max-age", "2h", "--ttl", "0s", "--listen", "127.0.0.1:53"},
-			false, 0, 2, 0, 0, 0, 2 * time.Hour, 0, []string{"127.0.0.1:53"},
+			false, 0, 2, 0, 0, 0, 2 * time.Hour, 0,
+			[]string{"127.0.0.1:53"},
 		},
 	} {
 		t.Run(row.name, func(t *testing.T) {
