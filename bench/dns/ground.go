@@ -28,6 +28,7 @@ type ground struct {
 	dir     string
 	agents  []*exec.Cmd
 	scratch int
+	sockets int // of the generator
 }
 
 func newGround() (*ground, error) {

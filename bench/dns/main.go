@@ -14,20 +14,22 @@ import (
 func main() {
 	seconds := flag.Int("seconds", 5, "length of each measurement")
 	only := flag.String("only", "", "measure only the server of this name")
-	changes := flag.Int("changes", 200, "changes in Consul that are timed")
+	sockets := flag.Int("sockets", 4, "sockets that the generator asks from")
+	changes := flag.Int("changes", 200, "changes in Consul that are timed; 0: none")
 	flag.Parse()
-	if err := bench(*seconds, *only, *changes); err != nil {
+	if err := bench(*seconds, *only, *changes, *sockets); err != nil {
 		fmt.Fprintf(os.Stderr, "bench: %v\n", err)
 		os.Exit(1)
 	}
 }
 
-func bench(seconds int, only string, changes int) error {
+func bench(seconds int, only string, changes, sockets int) error {
 	g, err := newGround()
 	if err != nil {
 		return err
 	}
 	defer g.close()
+	g.sockets = sockets
 	fmt.Printf("| server, one core | q/s | p50 ms at 10k q/s | p99 ms | µs CPU per query | MiB |\n|---|---|---|---|---|---|\n")
 	for _, p := range g.peers() {
 		if only != "" && only != p.name {
@@ -39,7 +41,7 @@ func bench(seconds int, only string, changes int) error {
 		}
 		fmt.Println(r)
 	}
-	if only != "" && only != "svc-dns" {
+	if only != "" && only != "svc-dns" || changes == 0 {
 		return nil
 	}
 	return g.changes(changes)

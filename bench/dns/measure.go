@@ -61,14 +61,14 @@ func (g *ground) measure(p peer, length time.Duration) (result, error) {
 		return r, err
 	}
 	questions := g.file("questions", p.ask+" A\n")
-	if _, err := dnsperf(p, questions, time.Second); err != nil { // warms up
+	if _, err := g.dnsperf(p, questions, time.Second); err != nil { // warms up
 		return r, err
 	}
 	before, err := cpuTime(p.pid)
 	if err != nil {
 		return r, err
 	}
-	out, err := dnsperf(p, questions, length, "-q", "200")
+	out, err := g.dnsperf(p, questions, length, "-q", "200")
 	if err != nil {
 		return r, err
 	}
@@ -82,7 +82,7 @@ func (g *ground) measure(p peer, length time.Duration) (result, error) {
 	}
 	r.memory = memory(p.pid)
 	r.rate = min(fullRate, int(r.perSecond*0.6))
-	out, err = dnsperf(p, questions, length, "-Q", strconv.Itoa(r.rate), "-v")
+	out, err = g.dnsperf(p, questions, length, "-Q", strconv.Itoa(r.rate), "-v")
 	if err != nil {
 		return r, err
 	}
@@ -93,9 +93,9 @@ func (g *ground) measure(p peer, length time.Duration) (result, error) {
 
 func ping(p peer) error { return dnsd.Ping(context.Background(), p.address, p.ask) }
 
-func dnsperf(p peer, questions string, length time.Duration, more ...string) (string, error) {
+func (g *ground) dnsperf(p peer, questions string, length time.Duration, more ...string) (string, error) {
 	host, port, _ := net.SplitHostPort(p.address)
-	args := append([]string{"-s", host, "-p", port, "-d", questions, "-c", "4", "-T", "1", "-e", "-l", strconv.Itoa(int(length.Seconds()))}, more...)
+	args := append([]string{"-s", host, "-p", port, "-d", questions, "-c", strconv.Itoa(g.sockets), "-T", "1", "-e", "-l", strconv.Itoa(int(length.Seconds()))}, more...)
 	cmd := exec.Command("dnsperf", args...)
 	pin(cmd, "1")
 	var out, errs bytes.Buffer

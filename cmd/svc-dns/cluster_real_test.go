@@ -180,6 +180,17 @@ func (w *watcher) once(server, name string, want int) {
 	}
 }
 
+// atLeast waits until so many questions have been asked.
+func (w *watcher) atLeast(t *testing.T, count int64) {
+	t.Helper()
+	within(t, 20*time.Second, "questions are asked", func() error {
+		if n := w.asked.Load(); n < count {
+			return fmt.Errorf("%d, want %d", n, count)
+		}
+		return nil
+	})
+}
+
 func (w *watcher) end() (asked, fewer int64, first string) {
 	select {
 	case <-w.stop:
@@ -252,13 +263,15 @@ func pipe(from, to net.Conn) {
 	}
 }
 
-func (c *cutter) cut() {
+// cut ends the connections that are open and returns how many these were.
+func (c *cutter) cut() (open int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, conn := range c.conns {
 		conn.Close()
 	}
-	c.conns = nil
+	open, c.conns = len(c.conns), nil
+	return open
 }
 
 // connections counts the open TCP connections to a port of 127.0.0.1.

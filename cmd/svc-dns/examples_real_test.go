@@ -21,12 +21,12 @@ import (
 )
 
 // backends serve their own name, at one port of different addresses, and are
-// registered with weights 1 and 3.
-func backends(t *testing.T, agent *lab.Agent) (port int, kill func(n int)) {
+// registered with weights 1 and heavy.
+func backends(t *testing.T, agent *lab.Agent, heavy int) (port int, kill func(n int)) {
 	t.Helper()
 	port = lab.FreePorts(t, 1)[0]
 	var servers []*http.Server
-	for n, weight := range []int{1, 3} {
+	for n, weight := range []int{1, heavy} {
 		address := fmt.Sprintf("127.0.3.%d", n+1)
 		l, err := net.Listen("tcp", fmt.Sprintf("%s:%d", address, port))
 		if err != nil {
@@ -111,7 +111,7 @@ func TestExampleOfHAProxyFollowsWeightsAndAKilledInstance(t *testing.T) {
 		t.Fatal(err)
 	}
 	agent := lab.Consul(t)
-	_, kill := backends(t, agent)
+	_, kill := backends(t, agent, 3)
 	s := newServer(t, agent.URL(), "--srv-scale", "256")
 	front := fmt.Sprintf("127.0.0.1:%d", lab.FreePorts(t, 1)[0])
 	runBalancer(t, haproxy, "-db", "-f", example(t, "haproxy.cfg", "169.254.20.10:53", s.at, "127.0.0.1:8080", front))
@@ -134,7 +134,7 @@ func TestExampleOfNginxFollowsAKilledInstance(t *testing.T) {
 		t.Fatal(err)
 	}
 	agent := lab.Consul(t)
-	port, kill := backends(t, agent)
+	port, kill := backends(t, agent, 3)
 	s := newServer(t, agent.URL())
 	front := fmt.Sprintf("127.0.0.1:%d", lab.FreePorts(t, 1)[0])
 	config := example(t, "nginx.conf", "resolver 169.254.20.10", "resolver "+s.at, "127.0.0.1:8080", front, "$web:8000", fmt.Sprintf("$web:%d", port))
@@ -155,9 +155,46 @@ func TestExampleOfNginxFollowsAKilledInstance(t *testing.T) {
 	within(t, 10*time.Second, "DNS has forgotten it", func() error { return whole(s, "web.service.consul", 1) })
 }
 
+// nginx asks once a second and spreads evenly over what it got: with one pick for
+// each question, seconds follow the weights.
+func TestExampleOfNginxFollowsWeightsWithOnePickForEachQuestion(t *testing.T) {
+	t.Parallel()
+	nginx, _, err := setup.Balancers(context.Background(), setup.NewTeller(os.Stderr))
+	if err != nil {
+		t.Fatal(err)
+	}
+	agent := lab.Consul(t)
+	port, _ := backends(t, agent, 19)
+	s := newServer(t, agent.URL(), "--one")
+	front := fmt.Sprintf("127.0.0.1:%d", lab.FreePorts(t, 1)[0])
+	config := example(t, "nginx.conf", "resolver 169.254.20.10", "resolver "+s.at, "127.0.0.1:8080", front, "$web:8000", fmt.Sprintf("$web:%d", port))
+	runBalancer(t, nginx, "-p", t.TempDir(), "-c", config)
+	within(t, 20*time.Second, "it answers", func() error {
+		if _, failed := spread(t, "http://"+front+"/", 1); failed > 0 {
+			return fmt.Errorf("not yet")
+		}
+		return nil
+	})
+	light, heavy := 0, 0
+	second := time.NewTicker(1100 * time.Millisecond) // what nginx keeps is older than its `valid` then
+	defer second.Stop()
+	for range 40 {
+		<-second.C
+		who, failed := spread(t, "http://"+front+"/", 1)
+		if failed > 0 {
+			t.Error("a request failed")
+		}
+		light, heavy = light+who["web0"], heavy+who["web1"]
+	}
+	// 2 of 40 are expected. More than 11 come once in a million runs; without weights 20 would come, and 11 or fewer in one of 300.
+	if light > 11 || light+heavy != 40 {
+		t.Errorf("%d and %d of 40, want 2 and 38 or so", light, heavy)
+	}
+}
+
 func TestExampleOfAGoClientFollowsWeightsAndAKilledInstance(t *testing.T) {
 	agent := lab.Consul(t)
-	_, kill := backends(t, agent)
+	_, kill := backends(t, agent, 3)
 	s := newServer(t, agent.URL())
 	bin := filepath.Join(t.TempDir(), "client")
 	build := exec.Command("go", "build", "-o", bin, ".")

@@ -20,10 +20,20 @@ import (
 const resolves = `import socket,sys
 print(" ".join(sorted({a[4][0] for a in socket.getaddrinfo(sys.argv[1], int(sys.argv[2]), socket.AF_INET, socket.SOCK_STREAM)})))`
 
+// asksManyAtOnce asks 64 questions from one socket without waiting for answers, and prints how many came.
+const asksManyAtOnce = `import socket, struct, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.settimeout(3)
+name = b"".join(bytes([len(l)]) + l.encode() for l in sys.argv[1].split(".")) + b"\0"
+for n in range(64):
+    s.sendto(struct.pack(">HHHHHH", n, 256, 1, 0, 0, 0) + name + b"\0\1\0\1", ("169.254.20.10", 53))
+print(len({s.recv(512)[:2] for _ in range(64)}))`
+
 // One link-local address serves containers on a bridge, containers on the host's
 // network, and the host; an app finds its cache by name, and goes on when one of
 // two instances is killed.
 func TestContainersFindEachOtherByNameAtTheLinkLocalAddress(t *testing.T) {
+	t.Parallel()
 	e := lab.NewEngine(t)
 	agent := lab.ConsulIn(t, e)
 	d := docker{t, e.Host}
@@ -65,6 +75,9 @@ func TestContainersFindEachOtherByNameAtTheLinkLocalAddress(t *testing.T) {
 		}
 		return nil
 	})
+	if got := ask("bridge", asksManyAtOnce); got != "64" { // over the bridge too, where the kernel cuts packets of several answers
+		t.Errorf("%s of 64 questions at once are answered", got)
+	}
 	if got := ask("host", resolves); got != both {
 		t.Errorf("a container on the host's network finds %q, want %q", got, both)
 	}

@@ -139,19 +139,24 @@ func TestUpgradeUnderLoadLosesNoQuestion(t *testing.T) {
 func TestSocketsOfTheServiceManagerStayOpenOverARestart(t *testing.T) {
 	agent := lab.Consul(t)
 	register(t, agent.URL(), object{"ID": "a", "Name": "web", "Address": "10.0.0.1", "Port": 1})
-	udp, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	// The service manager opens them before svc-dns makes the interface that they are for.
+	const address = "169.254.20.77"
+	free := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
+		return c.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.SOL_IP, unix.IP_FREEBIND, 1) })
+	}}
+	udp, err := free.ListenPacket(t.Context(), "udp4", address+":0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer udp.Close()
-	at := udp.LocalAddr().(*net.UDPAddr)
-	tcp, err := net.ListenTCP("tcp", &net.TCPAddr{IP: at.IP, Port: at.Port})
+	at := udp.LocalAddr()
+	tcp, err := free.Listen(t.Context(), "tcp4", at.String())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer tcp.Close()
-	fu, err1 := udp.File()
-	ft, err2 := tcp.File()
+	fu, err1 := udp.(*net.UDPConn).File()
+	ft, err2 := tcp.(*net.TCPListener).File()
 	if err1 != nil || err2 != nil {
 		t.Fatal(err1, err2)
 	}
@@ -168,7 +173,7 @@ func TestSocketsOfTheServiceManagerStayOpenOverARestart(t *testing.T) {
 	env := append(os.Environ(), asProgram+"=1", "CONSUL_HTTP_ADDR="+agent.URL(), "SVC_CONFIG=", "SVC_RUN_DIR="+lab.RunDir(t)+"/run", "SVC_STATE_DIR="+t.TempDir(),
 		"LISTEN_FDS=2", "NOTIFY_SOCKET="+notify, "WATCHDOG_USEC=1500000", "GORACE=atexit_sleep_ms=0")
 	start := func() *exec.Cmd {
-		cmd := exec.Command("sh", "-c", `LISTEN_PID=$$ WATCHDOG_PID=$$ exec "$0" serve --metrics off --upstream 127.0.0.1:9`, self)
+		cmd := exec.Command("sh", "-c", `LISTEN_PID=$$ WATCHDOG_PID=$$ exec "$0" serve --link `+address+` --metrics off --upstream 127.0.0.1:9`, self)
 		cmd.Env, cmd.ExtraFiles = env, []*os.File{fu, ft}
 		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 		if err := cmd.Start(); err != nil {
@@ -177,36 +182,59 @@ func TestSocketsOfTheServiceManagerStayOpenOverARestart(t *testing.T) {
 		return cmd
 	}
 	cmd := start()
-	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
+	defer func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		_ = exec.Command("ip", "link", "delete", linkName).Run() // as svc-dns.socket does
+		_ = exec.Command("ip", "address", "delete", address+"/32", "dev", "lo").Run()
+	}()
 	const name = "web.service.consul"
 	within(t, 10*time.Second, "answered", func() error { _, err := ask(at.String(), "udp", name, dns.TypeA, 0); return err })
+	seen := &syncBuffer{} // what the service manager is told
+	go func() {
+		b := make([]byte, 256)
+		for {
+			n, err := told.Read(b)
+			if err != nil {
+				return // closed at the end of the test
+			}
+			fmt.Fprintf(seen, "%s\n", b[:n])
+		}
+	}()
+	ready := func(times int) {
+		t.Helper()
+		within(t, 15*time.Second, "READY is told", func() error {
+			if n := strings.Count(seen.String(), "READY=1"); n < times {
+				return fmt.Errorf("%d times, want %d", n, times)
+			}
+			return nil
+		})
+	}
+	ready(1)
 	w := watchName(at.String(), name, 1)
-	for range 2 {
+	for n := range 2 {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		if err := cmd.Wait(); err != nil {
 			t.Errorf("TERM: %v", err)
 		}
 		cmd = start()
-		time.Sleep(500 * time.Millisecond)
+		ready(n + 2)
 	}
+	w.atLeast(t, 200)
 	w.mustBeWhole(t, "two restarts with the sockets of the service manager")
 	if m, err := ask(at.String(), "tcp", name, dns.TypeA, 0); err != nil || len(m.Answer) != 1 {
 		t.Errorf("over TCP: %v, error %v", m, err)
 	}
-	seen := ""
-	within(t, 5*time.Second, "READY and WATCHDOG are told", func() error {
-		b := make([]byte, 256)
-		_ = told.SetReadDeadline(time.Now().Add(time.Second))
-		n, err := told.Read(b)
-		seen += string(b[:n]) + "\n"
-		if !strings.Contains(seen, "READY=1") || !strings.Contains(seen, "WATCHDOG=1") {
-			return fmt.Errorf("told so far: %q, error %w", seen, err)
+	within(t, 5*time.Second, "WATCHDOG is told", func() error {
+		if !strings.Contains(seen.String(), "WATCHDOG=1") {
+			return fmt.Errorf("told so far: %q", seen.String())
 		}
 		return nil
 	})
 }
 
 func TestHeldConnectionsLeaveRoomForOthers(t *testing.T) {
+	t.Parallel()
 	agent := lab.Consul(t)
 	s := newServer(t, agent.URL())
 	dial := func(from string) (net.Conn, error) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -167,7 +168,8 @@ func (e explained) headline() string {
 	case e.From == "consul":
 		return text + ", read from Consul now"
 	case e.Stale:
-		return fmt.Sprintf("%s, last good answer of %s ago: Consul cannot confirm it", text, time.Duration(e.Age*float64(time.Second)).Round(time.Second))
+		return fmt.Sprintf("%s, last good answer of %s ago: %s", text, time.Duration(e.Age*float64(time.Second)).Round(time.Second),
+			cmp.Or(e.Problem, "Consul cannot confirm it"))
 	case e.Watched:
 		return text + ", followed by a blocking query"
 	}

@@ -66,13 +66,23 @@ func (s *syncBuffer) String() string {
 // newServer starts svc-dns beside the agent at an address, and waits until it answers.
 func newServer(t *testing.T, agentURL string, args ...string) *server {
 	t.Helper()
+	s := prepareServer(t, agentURL, args...)
+	s.start()
+	return s
+}
+
+// prepareServer is newServer without the start.
+func prepareServer(t *testing.T, agentURL string, args ...string) *server {
+	t.Helper()
 	ports := lab.FreePorts(t, 2)
 	s := &server{t: t, at: fmt.Sprintf("127.0.0.1:%d", ports[0]), metrics: fmt.Sprintf("127.0.0.1:%d", ports[1])}
 	s.env = append(os.Environ(), asProgram+"=1", "CONSUL_HTTP_ADDR="+agentURL, "SVC_CONFIG=", "GORACE=atexit_sleep_ms=0",
 		"SVC_RUN_DIR="+lab.RunDir(t)+"/run", "SVC_STATE_DIR="+t.TempDir())
 	s.args = append([]string{"serve", "--listen", s.at, "--metrics", s.metrics, "--upstream", "127.0.0.1:9", "--rate", "0"}, args...)
-	s.start()
 	t.Cleanup(func() {
+		if s.cmd == nil {
+			return
+		}
 		s.kill()
 		if t.Failed() {
 			t.Logf("svc-dns at %s:\n%s", s.at, s.log.String())

@@ -62,6 +62,7 @@ type serving struct {
 	sockets dnsd.Sockets
 	own     []string
 	handed  atomic.Bool // the sockets and the interface belong to the next server now
+	lent    bool        // the sockets are the service manager's, and stay open at the interface's address
 }
 
 func serve(ctx context.Context, w *world, s *tool.Session, n node.Settings, o options, anyZone bool) error {
@@ -90,7 +91,7 @@ func serve(ctx context.Context, w *world, s *tool.Session, n node.Settings, o op
 			return err
 		}
 		defer func() {
-			if !v.handed.Load() {
+			if !v.handed.Load() && !v.lent {
 				if err := remove(); err != nil {
 					s.Log.Warn("address not removed", "error", err)
 				}
@@ -118,14 +119,14 @@ func whoIs(ctx context.Context, s *tool.Session, client *consul.Client, n node.S
 			}
 			return agent, nil
 		}
-		if fault.KindOf(err) != fault.Unreachable {
-			return fleet.Agent{}, err
-		}
 		if text, readErr := os.ReadFile(file); readErr == nil {
 			if json.Unmarshal(text, &agent) == nil && agent.Datacenter != "" {
-				s.Log.Warn("consul does not answer: its datacenter and domain are those of last time", "error", err)
+				s.Log.Warn("consul does not say who it is: its datacenter and domain are those of last time", "error", err, "hint", fault.HintOf(err))
 				return agent, nil
 			}
+		}
+		if fault.KindOf(err) != fault.Unreachable {
+			return fleet.Agent{}, err
 		}
 		s.Log.Warn("consul does not answer, and nothing is known of it yet: waiting for it", "error", err)
 		select {
@@ -188,6 +189,7 @@ func (v *serving) upstreams() func() []string {
 func (v *serving) open() (ready func() error, err error) {
 	ready = func() error { return nil }
 	if files := activation.Files(true); len(files) > 0 {
+		v.lent = true
 		v.sockets, err = dnsd.Adopt(files)
 		return ready, err
 	}

@@ -29,8 +29,10 @@ func needs() []need {
 		{"curl", "curl"},
 		{"ps", "procps"}, // the engine lists a container's processes with it
 		{"dnsperf", "dnsperf"},
-		{"dnsmasq", "dnsmasq-base"}, // without a service of its own
-		{"zsh", "zsh"},              // completion is tried in the shells themselves
+		{"dnsmasq", "dnsmasq-base"},        // without a service of its own
+		{"redis-check-rdb", "redis-tools"}, // Redis itself, without a service of its own: see lab.Redis
+		{"systemd-analyze", "systemd"},     // units are verified; it need not run
+		{"zsh", "zsh"},                     // completion is tried in the shells themselves
 		{"fish", "fish"},
 		{"docker-compose", "docker-compose"}, // the benchmark of reloads
 		{"wrk", "wrk"},                       // load on services that are reloaded

@@ -70,6 +70,9 @@ func open(config *api.Config, k keys, log hclog.Logger) (*Client, error) {
 	config.HttpClient, err = api.NewHttpClient(config.Transport, config.TLSConfig)
 	if err == nil {
 		config.HttpClient.Transport = bounded{config.Transport}
+		if config.TokenFile != "" {
+			config.HttpClient.Transport = &tokenFile{path: config.TokenFile, next: config.HttpClient.Transport}
+		}
 		var client *api.Client
 		if client, err = api.NewClient(config); err == nil {
 			return &Client{api: client, address: address, hasToken: config.Token != "" || config.TokenFile != "", keys: k, log: log}, nil

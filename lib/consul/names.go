@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/hashicorp/consul/api"
 
@@ -17,11 +18,16 @@ import (
 // Follow calls see with the state of a service or node as often as it may have
 // changed, and with an error whenever it cannot be known, until ctx ends. It
 // holds one of the 200 connections that an agent gives to a client address.
-// Servers that are not the leader answer too, so that an election is not noticed.
+// Servers that are not the leader answer too, so that an election is not noticed;
+// what one says that is behind is not told.
 func (c *Client) Follow(ctx context.Context, s answer.Subject, see func(answer.State, error)) {
+	var seen lag
 	for {
 		err := c.watch(ctx, "follow "+s.String(), func(q *api.QueryOptions) (*api.QueryMeta, bool, error) {
 			state, meta, err := c.state(s, q)
+			if err == nil && meta != nil && seen.behind(meta.LastIndex, time.Now()) {
+				return nil, false, fault.New(fault.Unreachable, "read %s: index %d is older than %d: a server is behind", s, meta.LastIndex, seen.highest)
+			}
 			if ctx.Err() == nil {
 				see(state, c.fault(ctx, "read "+s.String(), err))
 			}

@@ -27,7 +27,7 @@ const (
 func (c *Client) watch(ctx context.Context, what string, ask func(*api.QueryOptions) (*api.QueryMeta, bool, error)) error {
 	var index uint64
 	var pause time.Duration
-	pace := rate.NewLimiter(10, 5) // a busy index must not become a busy loop
+	pace := rate.NewLimiter(10, 20) // a busy index must not become a busy loop; some changes at once are told at once
 	for {
 		meta, done, err := c.askOnce(ctx, index, ask)
 		switch {

@@ -44,7 +44,13 @@ func upstream(t *testing.T, h dns.HandlerFunc) string {
 // running is a server of this package with an upstream.
 func running(t *testing.T, servers ...string) (*Server, string) {
 	t.Helper()
-	clients, err := NewClients(nil, 0)
+	return runningFor(t, 0, servers...)
+}
+
+// runningFor is running with a limit of questions a second for each client.
+func runningFor(t *testing.T, perSecond int, servers ...string) (*Server, string) {
+	t.Helper()
+	clients, err := NewClients(nil, perSecond)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -197,8 +203,10 @@ func TestEqualQuestionsAreAskedOnce(t *testing.T) {
 	for range 20 {
 		wait.Go(func() { exchange(t, "tcp", at, "x.example.", dns.TypeA) })
 	}
-	for s.Counts.Slow.Load() < 20 {
-		time.Sleep(time.Millisecond)
+	for end := time.Now().Add(10 * time.Second); s.Counts.Slow.Load() < 20; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("20 questions have not come in 10 s")
+		}
 	}
 	close(release)
 	wait.Wait()
@@ -232,6 +240,33 @@ func TestClients(t *testing.T) {
 	}
 	if taken != 20 || !c.Take(netip.MustParseAddr("127.0.0.2"), now) || !c.Take(netip.MustParseAddr("127.0.0.1"), now.Add(time.Second)) {
 		t.Errorf("%d taken at once, want 20; others and later ones too", taken)
+	}
+}
+
+func TestOthersThanItsClientsGetNoAnswer(t *testing.T) {
+	s, at := running(t)
+	s.Clients.allowed.Store(&[]netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")})
+	for _, network := range []string{"udp", "tcp"} {
+		c := dns.Client{Net: network, Timeout: 200 * time.Millisecond}
+		if m, _, err := c.Exchange(new(dns.Msg).SetQuestion("7f000001.addr.consul.", dns.TypeA), at); err == nil {
+			t.Errorf("over %s: %v", network, m)
+		}
+	}
+	if n := s.Counts.Denied.Load(); n != 2 {
+		t.Errorf("%d denied, want 2", n)
+	}
+}
+
+func TestAClientThatAsksTooMuchIsRefused(t *testing.T) {
+	s, at := runningFor(t, 1)
+	refused := 0
+	for range 10 { // two are free
+		if exchange(t, "udp", at, "7f000001.addr.consul.", dns.TypeA).Rcode == dns.RcodeRefused {
+			refused++
+		}
+	}
+	if refused < 5 || int64(refused) != s.Counts.Limited.Load() {
+		t.Errorf("%d of 10 refused, %d counted", refused, s.Counts.Limited.Load())
 	}
 }
 

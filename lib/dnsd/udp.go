@@ -5,10 +5,13 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net"
+	"net/netip"
+	"runtime"
 	"syscall"
 	"time"
+	"unsafe"
 
-	"golang.org/x/net/ipv4"
+	"golang.org/x/sys/unix"
 
 	"svckit/lib/answer"
 )
@@ -16,37 +19,56 @@ import (
 const (
 	batch     = 64   // packets for each system call
 	maxPacket = 4096 // bytes of a question; longer ones are no questions
+
+	// Questions that come faster than they are waited for, one by one, cost more
+	// for waking than for answering. So a loop that got some at once lets more
+	// gather for a moment, as network cards do, instead of waiting for the next.
+	busy      = 6                     // packets
+	moment    = 20 * time.Microsecond // and what the kernel adds to it: 50 µs by default (prctl(2), PR_SET_TIMERSLACK)
+	maxPauses = 64                    // in a row: then the runtime looks after its other work
 )
 
 // udpLoop is the working memory of one socket's loop.
 type udpLoop struct {
 	s       *Server
 	socket  *net.UDPConn
-	conn    *ipv4.PacketConn // its batches work on IPv6 sockets too
-	in, out []ipv4.Message
+	in      *packets
+	out     *sender
+	buffers [][]byte
+	replies []reply
 	lower   [maxPacket]byte
 	scratch answer.Scratch
-	random  *rand.PCG
+	random  func() uint64
 }
 
-func newUDPLoop(s *Server, c *net.UDPConn) *udpLoop {
-	l := &udpLoop{s: s, socket: c, conn: ipv4.NewPacketConn(c), random: rand.NewPCG(rand.Uint64(), rand.Uint64())}
-	for range batch {
-		l.in = append(l.in, ipv4.Message{Buffers: [][]byte{make([]byte, maxPacket)}})
-		l.out = append(l.out, ipv4.Message{Buffers: [][]byte{make([]byte, 0, maxPacket)}})
+func newUDPLoop(s *Server, c *net.UDPConn) (*udpLoop, error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return nil, err
 	}
-	return l
+	l := &udpLoop{s: s, socket: c, in: newReceiver(raw, batch, maxPacket), out: newSender(raw, batch), buffers: slab(batch, maxPacket)}
+	l.random = rand.NewPCG(rand.Uint64(), rand.Uint64()).Uint64
+	return l, nil
 }
 
 // serveUDP reads questions in batches and answers those that the table knows at
 // once; the others are thought about beside it.
 func (s *Server) serveUDP(work, ctx context.Context, c *net.UDPConn) error {
-	l := newUDPLoop(s, c)
-	for {
-		n, err := l.conn.ReadBatch(l.in, 0)
+	l, err := newUDPLoop(s, c)
+	if err != nil {
+		return err
+	}
+	for pauses := 0; ; {
+		n, err := l.in.receive()
 		switch {
 		case err == nil:
 			l.handle(work, n) // also what came just before the end
+			if pauses++; n < busy || n == batch || pauses > maxPauses {
+				pauses = 0
+				continue
+			}
+			runtime.Gosched()
+			gather()
 			continue
 		case ended(ctx, err):
 			return nil
@@ -57,49 +79,43 @@ func (s *Server) serveUDP(work, ctx context.Context, c *net.UDPConn) error {
 	}
 }
 
+// gather sleeps without telling the runtime: what it does then, to let others
+// have the processor meanwhile, costs more than the moment is worth.
+func gather() {
+	t := unix.NsecToTimespec(int64(moment))
+	_, _, _ = unix.RawSyscall(unix.SYS_NANOSLEEP, uintptr(unsafe.Pointer(&t)), 0, 0)
+}
+
 func (l *udpLoop) handle(work context.Context, n int) {
-	s, now, m := l.s, time.Now().UnixNano(), 0
-	fast, denied := 0, 0
+	s, now := l.s, time.Now().UnixNano()
+	denied := 0
+	l.replies = l.replies[:0]
 	for i := range n {
-		in := &l.in[i]
-		client, _ := in.Addr.(*net.UDPAddr)
-		if client == nil || !s.Clients.Allowed(client.AddrPort().Addr()) {
+		client := l.in.client(i)
+		if !client.IsValid() || !s.Clients.Allowed(client.Addr()) {
 			denied++
 			continue
 		}
-		packet := in.Buffers[0][:in.N]
+		packet := l.in.packet(i)
 		q, ok := answer.ParseQuery(packet, l.lower[:])
 		if ok {
-			if reply := s.Table.Find(q.Key(), now); reply != nil {
-				out := &l.out[m]
-				out.Buffers[0] = reply.Append(out.Buffers[0][:0], q, q.Size, s.One, l.random.Uint64, &l.scratch)
-				out.Addr = in.Addr
-				m++
-				fast++
+			if found := s.Table.Find(q.Key(), now); found != nil {
+				b := &l.buffers[len(l.replies)]
+				*b = found.Append((*b)[:0], q, q.Size, s.One, l.random, &l.scratch)
+				l.replies = append(l.replies, reply{text: *b, client: &l.in.names[i], length: l.in.headers[i].header.Namelen})
 				continue
 			}
 		}
 		s.think(work, append([]byte(nil), packet...), client, l.socket)
 	}
 	s.Counts.UDP.Add(int64(n))
-	s.Counts.Fast.Add(int64(fast))
+	s.Counts.Fast.Add(int64(len(l.replies)))
 	s.Counts.Denied.Add(int64(denied))
-	l.send(m)
-}
-
-// send writes m replies; one that cannot be sent is the client's loss alone.
-func (l *udpLoop) send(m int) {
-	for sent := 0; sent < m; {
-		n, err := l.conn.WriteBatch(l.out[sent:m], 0)
-		if err != nil {
-			n = max(n, 0) + 1
-		}
-		sent += n
-	}
+	l.out.send(l.replies)
 }
 
 // think answers a packet in a goroutine of its own, if one is free.
-func (s *Server) think(ctx context.Context, packet []byte, client *net.UDPAddr, socket *net.UDPConn) {
+func (s *Server) think(ctx context.Context, packet []byte, client netip.AddrPort, socket *net.UDPConn) {
 	select {
 	case s.slow <- struct{}{}:
 	default:
@@ -108,8 +124,8 @@ func (s *Server) think(ctx context.Context, packet []byte, client *net.UDPAddr, 
 	}
 	go func() {
 		defer func() { <-s.slow }()
-		if reply := s.reply(ctx, packet, client.AddrPort().Addr(), false); reply != nil {
-			_, _ = socket.WriteToUDP(reply, client)
+		if reply := s.reply(ctx, packet, client.Addr(), false); reply != nil {
+			_, _ = socket.WriteToUDPAddrPort(reply, client)
 		}
 	}()
 }

@@ -38,6 +38,8 @@ type entry struct {
 	state     answer.State    // with what is held
 	good      time.Time       // when raw was certainly true
 	lostAt    time.Time       // since when it may be false; zero: it is true
+	refused   time.Time       // when Consul last refused to tell; zero: it did not
+	problem   string          // why Consul could not tell last time; "" if it could
 	reading   chan struct{}   // closed when the read that goes on is over
 	questions map[string]question
 	hold      holding
@@ -103,14 +105,22 @@ func (k *Keeper) see(e *entry, state answer.State, err error) {
 	if missing && e.isKnown() {
 		return // a datacenter that was there is cut off
 	}
-	k.contact(err)
+	refused := refuses(err)
+	if refused {
+		k.contact(nil) // it answers
+	} else {
+		k.contact(err)
+	}
 	if err == nil {
 		k.news(e, state)
 		return
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.failed = true
+	e.failed, e.problem = true, err.Error()
+	if refused && !e.gone {
+		k.refuse(e, err)
+	}
 	if e.known && e.lostAt.IsZero() {
 		e.lostAt = k.now()
 		k.counts.lost.Add(1)
@@ -131,6 +141,7 @@ func (k *Keeper) news(e *entry, state answer.State) {
 	now := k.now()
 	same := e.known && e.lostAt.IsZero() && reflect.DeepEqual(e.raw, state) && len(e.hold.since) == 0
 	e.known, e.failed, e.good, e.lostAt, e.raw = true, false, now, time.Time{}, state
+	k.allow(e)
 	if same {
 		k.renew(e)
 		return
@@ -203,6 +214,7 @@ func (k *Keeper) forget(e *entry) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.gone = true
+	k.allow(e)
 	replies := make(map[string]*answer.Packed, len(e.questions))
 	for key := range e.questions {
 		replies[key] = nil

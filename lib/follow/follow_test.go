@@ -1,15 +1,21 @@
 package follow
 
 import (
+	"bytes"
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
+
 	"svckit/lib/answer"
+	"svckit/lib/fault"
 	"svckit/lib/fleet"
 )
 
@@ -174,7 +180,9 @@ func TestInstancesOfARestartingAgentAreHeldAndThenNot(t *testing.T) {
 		c := newConsul()
 		c.states[service("web")] = passing("a", "b")
 		c.nodes["node1"] = true
-		k, stop := start(t, settings(), c, true)
+		s := settings()
+		s.Hold = 30 * time.Second
+		k, stop := start(t, s, c, true)
 		defer stop()
 		want(t, k, web, answer.Success, 2)
 		synctest.Wait()
@@ -228,4 +236,50 @@ func TestNamesAreBounded(t *testing.T) {
 func FuzzDecodeSnapshot(f *testing.F) {
 	f.Add([]byte(`{"schema":1,"sha256":"4f53cda18c2baa0c0354bb5f9a3ecbe5ed12ab4d8e11ba873c2f11161202b945","body":[]}`))
 	f.Fuzz(func(_ *testing.T, text []byte) { _, _ = decodeSnapshot(text) })
+}
+
+// A token that is withdrawn: Consul is there, and says no.
+func TestTheLastGoodStateAnswersWhileConsulRefusesToTell(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newConsul()
+		c.states[service("web")] = passing("a")
+		var log bytes.Buffer
+		k := New(settings(), c, func(context.Context, string, int) bool { return true }, time.Now, hclog.New(&hclog.LoggerOptions{Output: &log}))
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); k.Run(ctx) }()
+		defer func() { cancel(); <-done }()
+		want(t, k, web, answer.Success, 1)
+		synctest.Wait()
+		c.set(func() { c.err = fault.WithHint(fault.New(fault.Failed, "not allowed"), "give it the rule") })
+		synctest.Wait()
+		before, _ := c.counts()
+		for range 600 { // ten questions a second
+			want(t, k, web, answer.Success, 1)
+			want(t, k, "other.service.consul", answer.ServerFailure, 0)
+			time.Sleep(100 * time.Millisecond)
+		}
+		if reads, _ := c.counts(); reads-before > 125 {
+			t.Errorf("%d reads in a minute of refusals of two subjects, want one a second for each", reads-before)
+		}
+		if st := k.Stats(); st.Away || st.Stale != 1 || st.Refused != 2 {
+			t.Errorf("stats %+v", st)
+		}
+		if e := k.Explain(web); !e.Stale || e.Problem != "not allowed" {
+			t.Errorf("explained as %+v", e)
+		}
+		if n := strings.Count(log.String(), "[ERROR]"); n != 1 || !strings.Contains(log.String(), "give it the rule") {
+			t.Errorf("%d errors in the log, want one with the hint:\n%s", n, log.String())
+		}
+		c.set(func() { c.err = nil })
+		time.Sleep(2 * time.Second)
+		want(t, k, web, answer.Success, 1)
+		want(t, k, "other.service.consul", answer.NameError, 0)
+		if st := k.Stats(); st.Refused != 0 || st.Stale != 0 {
+			t.Errorf("afterwards %+v", st)
+		}
+		if !strings.Contains(log.String(), "tells all that is asked for again") {
+			t.Errorf("the log says nothing of the end:\n%s", log.String())
+		}
+	})
 }

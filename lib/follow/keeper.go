@@ -54,7 +54,7 @@ type Settings struct {
 func Defaults() Settings {
 	return Settings{
 		StaleTTL: 1, Watches: 120, Reads: 24, Names: 20000, Fresh: time.Second,
-		Idle: 10 * time.Minute, MaxAge: 24 * time.Hour, Hold: 30 * time.Second,
+		Idle: 10 * time.Minute, MaxAge: 24 * time.Hour, Hold: 2 * time.Minute,
 	}
 }
 
@@ -83,6 +83,7 @@ type Keeper struct {
 
 	reads   chan struct{}
 	lost    atomic.Int64 // unix nanoseconds of the last failure, 0 when the last contact was good
+	told    atomic.Int64 // unix nanoseconds: when a refusal was logged
 	changed atomic.Bool  // since the last snapshot
 	counts  counts
 }
@@ -158,7 +159,9 @@ func (k *Keeper) policy(stale bool) answer.Policy {
 // refresh waits, for a moment, until e is as good as it can be.
 func (k *Keeper) refresh(ctx context.Context, e *entry) {
 	e.mu.Lock()
-	if e.known && (e.current() || k.now().Sub(e.good) < k.settings.Fresh) || k.away() && (e.known || e.failed) {
+	fresh := e.current() || k.now().Sub(e.good) < k.settings.Fresh
+	pointless := k.away() && (e.known || e.failed) || k.now().Sub(e.refused) < k.settings.Fresh
+	if e.known && fresh || pointless {
 		e.mu.Unlock()
 		k.extend(e)
 		return
@@ -172,7 +175,7 @@ func (k *Keeper) refresh(ctx context.Context, e *entry) {
 	if !e.known {
 		wait = firstWait
 	}
-	hopeless := e.known && e.stale() && k.lost.Load() != 0
+	hopeless := k.hopeless(e)
 	e.mu.Unlock()
 	if hopeless {
 		k.extend(e)

@@ -13,6 +13,7 @@ type counts struct {
 	reads   atomic.Int64
 	lost    atomic.Int64 // subjects that became stale
 	held    atomic.Int64
+	refused atomic.Int64 // subjects that Consul refuses to tell of, now
 	unsaved atomic.Int64 // 1 while the snapshot cannot be written
 	saved   atomic.Int64 // unix seconds
 }
@@ -20,6 +21,7 @@ type counts struct {
 // Stats are figures for metrics.
 type Stats struct {
 	Subjects, Watches, Stale, Held int
+	Refused                        int           // subjects that Consul will not tell of: the token lacks rights
 	Oldest                         time.Duration // age of the oldest stale state
 	Reads, Full, HeldTotal         int64
 	Away                           bool // Consul does not answer
@@ -30,7 +32,7 @@ type Stats struct {
 // Stats counts.
 func (k *Keeper) Stats() Stats {
 	s := Stats{
-		Reads: k.counts.reads.Load(), Full: k.counts.full.Load(), HeldTotal: k.counts.held.Load(),
+		Refused: int(k.counts.refused.Load()), Reads: k.counts.reads.Load(), Full: k.counts.full.Load(), HeldTotal: k.counts.held.Load(),
 		Away: k.lost.Load() != 0, SnapshotBroken: k.counts.unsaved.Load() == 1, SnapshotAt: time.Unix(k.counts.saved.Load(), 0),
 	}
 	for _, e := range k.all() {
@@ -58,6 +60,7 @@ type Explanation struct {
 	Watched bool            `json:"watched"`           // a blocking query tells of every change
 	Stale   bool            `json:"stale"`             // Consul cannot say at present
 	Age     float64         `json:"age_seconds"`       // since it was certainly true
+	Problem string          `json:"problem,omitempty"` // why Consul cannot say
 	Zone    string          `json:"zone,omitempty"`    // of this node
 	Choices []answer.Choice `json:"choices,omitempty"` // of a service, in catalog order
 	Node    *answer.Node    `json:"node,omitempty"`
@@ -80,7 +83,7 @@ func (k *Keeper) Explain(name string) Explanation {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	out.Known, out.Watched, out.Stale, out.Node = e.known, e.current(), e.stale(), e.state.Node
+	out.Known, out.Watched, out.Stale, out.Node, out.Problem = e.known, e.current(), e.stale(), e.state.Node, e.problem
 	if !e.current() {
 		out.Age = k.now().Sub(e.good).Seconds()
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"syscall"
 
 	"github.com/vishvananda/netlink"
@@ -16,10 +17,20 @@ const loopback = "lo"
 
 // Make gives the machine an address of its own on a dummy interface, so that
 // host and containers find the same server there, and returns what takes it away
-// again; where the kernel has no dummy interfaces, on the loopback interface.
+// again. Where the kernel has no dummy interfaces, a bridge without ports is as
+// good for IPv4; where it has neither, the loopback interface gets the address.
 // What is there already is used as it is, and remove leaves it.
 func Make(name string, address netip.Addr) (remove func() error, err error) {
-	made, err := add(name)
+	kinds := []string{"dummy"}
+	if address.Is4() { // an IPv6 address of a bridge without ports stays tentative: nothing tells that it is the only one
+		kinds = append(kinds, "bridge")
+	}
+	return create(name, address, kinds)
+}
+
+// create tries the kinds of interfaces one after the other.
+func create(name string, address netip.Addr, kinds []string) (remove func() error, err error) {
+	made, err := add(name, kinds)
 	if errors.Is(err, syscall.EOPNOTSUPP) {
 		name, err = loopback, nil
 	}
@@ -30,7 +41,7 @@ func Make(name string, address netip.Addr) (remove func() error, err error) {
 	if err != nil {
 		return nil, linkError(name, err)
 	}
-	if there.Type() != "dummy" && name != loopback {
+	if name != loopback && !slices.Contains(kinds, there.Type()) {
 		return nil, fault.New(fault.Refused, "make interface %s: there is one of this name, of type %s", name, there.Type())
 	}
 	a, err := netlink.ParseAddr(netip.PrefixFrom(address, address.BitLen()).String())
@@ -61,9 +72,17 @@ func Make(name string, address netip.Addr) (remove func() error, err error) {
 	}, nil
 }
 
-// add makes the interface unless there is one.
-func add(name string) (made bool, err error) {
-	err = netlink.LinkAdd(&netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Name: name}})
+// add makes the interface unless there is one. With EOPNOTSUPP the kernel has none of these kinds.
+func add(name string, kinds []string) (made bool, err error) {
+	if _, err := netlink.LinkByName(name); err == nil {
+		return false, nil
+	}
+	for _, kind := range kinds {
+		err = netlink.LinkAdd(&netlink.GenericLink{LinkAttrs: netlink.LinkAttrs{Name: name}, LinkType: kind})
+		if !errors.Is(err, syscall.EOPNOTSUPP) {
+			break
+		}
+	}
 	if errors.Is(err, syscall.EEXIST) {
 		return false, nil
 	}

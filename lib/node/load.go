@@ -105,6 +105,7 @@ func Default() Settings {
 	return Settings{
 		Prefix: "svc", Ports: Range{20000, 29999}, RunDir: "/run/svckit", StateDir: "/var/lib/svckit", CodeDir: "/var/lib/svckit/code",
 		DNSMargin: time.Second, Keep: 3,
+		DNSScale: 1, DNSWatches: 120, DNSRate: 5000, DNSHold: 2 * time.Minute, DNSMaxAge: 24 * time.Hour,
 	}
 }
 
@@ -124,7 +125,7 @@ func places(file string, bad []y.Problem) (out []spec.Problem) {
 	return out
 }
 
-// fromFile reads the setting from the file. A number may stand without quotes where one is meant.
+// fromFile reads the setting from the file. A number or a boolean may stand without quotes where one is meant.
 func (s setting) fromFile(r *y.Reader, v y.Value, out *Settings) {
 	if !v.Given() {
 		return
@@ -136,6 +137,9 @@ func (s setting) fromFile(r *y.Reader, v y.Value, out *Settings) {
 	var texts []string
 	for _, item := range items {
 		if s.rule.OK("1") && item.Kind == y.Number {
+			item.Kind = y.Text
+		}
+		if s.rule.OK("true") && item.Kind == y.Bool {
 			item.Kind = y.Text
 		}
 		before := len(r.Problems())
@@ -199,18 +203,40 @@ func table() []setting {
 		{"dns_margin", "SVC_DNS_MARGIN", false, y.Rule{Want: "a duration with a unit of at most 5m such as 1s", OK: margin}, one(func(s *Settings, v string) { s.DNSMargin, _ = y.ParseDuration(v) })},
 		{"host_paths", "SVC_HOST_PATHS", true, dir, func(s *Settings, v []string) { s.HostPaths = v }},
 		{"registries", "SVC_REGISTRIES", true, y.Rule{Want: "a registry such as registry.service.consul:5000", OK: registry}, func(s *Settings, v []string) { s.Registries = v }},
-		{"keep_images", "SVC_KEEP_IMAGES", false, y.Rule{Want: "a whole number from 0 to 1000", OK: count}, one(func(s *Settings, v string) { s.Keep, _ = strconv.Atoi(v) })},
+		{"keep_images", "SVC_KEEP_IMAGES", false, number(0, 1000), one(func(s *Settings, v string) { s.Keep, _ = strconv.Atoi(v) })},
 		{"dns_listen", "SVC_DNS_LISTEN", true, y.Rule{Want: "an IP address and a port such as 127.0.0.1:53", OK: addressPort}, func(s *Settings, v []string) { s.DNSListen = v }},
 		{"dns_link", "SVC_DNS_LINK", false, ip, one(func(s *Settings, v string) { s.DNSLink = v })},
 		{"dns_allow", "SVC_DNS_ALLOW", true, y.Rule{Want: "a network such as 10.0.0.0/8", OK: network}, func(s *Settings, v []string) { s.DNSAllow = v }},
 		{"dns_upstreams", "SVC_DNS_UPSTREAMS", true, y.Rule{Want: "an IP address, with a port or without, such as 9.9.9.9", OK: func(v string) bool { return address(v) || addressPort(v) }}, func(s *Settings, v []string) { s.DNSUpstreams = v }},
 		{"dns_ttl", "SVC_DNS_TTL", false, y.Rule{Want: "a duration with a unit of at most 5m such as 1s", OK: margin}, one(func(s *Settings, v string) { s.DNSTTL, _ = y.ParseDuration(v) })},
+		{"dns_one", "SVC_DNS_ONE", false, y.Rule{Want: "true or false", OK: boolean}, one(func(s *Settings, v string) { s.DNSOne = v == "true" })},
+		{"dns_limit", "SVC_DNS_LIMIT", false, number(0, 1000), one(func(s *Settings, v string) { s.DNSLimit, _ = strconv.Atoi(v) })},
+		{"dns_srv_scale", "SVC_DNS_SRV_SCALE", false, number(1, 65535), one(func(s *Settings, v string) { s.DNSScale, _ = strconv.Atoi(v) })},
+		{"dns_watches", "SVC_DNS_WATCHES", false, number(0, 10000), one(func(s *Settings, v string) { s.DNSWatches, _ = strconv.Atoi(v) })},
+		{"dns_rate", "SVC_DNS_RATE", false, number(0, 1_000_000), one(func(s *Settings, v string) { s.DNSRate, _ = strconv.Atoi(v) })},
+		{"dns_hold", "SVC_DNS_HOLD", false, y.Rule{Want: "a duration with a unit of at most 5m such as 2m", OK: margin}, one(func(s *Settings, v string) { s.DNSHold, _ = y.ParseDuration(v) })},
+		{"dns_max_age", "SVC_DNS_MAX_AGE", false, y.Rule{Want: "a duration with a unit of at most 168h such as 24h", OK: week}, one(func(s *Settings, v string) { s.DNSMaxAge, _ = y.ParseDuration(v) })},
 		{"scaled_listen", "SVC_SCALED_LISTEN", false, y.Rule{Want: "an IP address and a port such as 10.0.0.5:9654", OK: addressPort}, one(func(s *Settings, v string) { s.ScaledListen = v })},
 		{"scaled_token_file", "SVC_SCALED_TOKEN_FILE", false, dir, one(func(s *Settings, v string) { s.ScaledToken = v })},
 		{"scaled_cert", "SVC_SCALED_CERT", false, dir, one(func(s *Settings, v string) { s.ScaledCert = v })},
 		{"scaled_key", "SVC_SCALED_KEY", false, dir, one(func(s *Settings, v string) { s.ScaledKey = v })},
 		{"scaled_ca", "SVC_SCALED_CA", false, dir, one(func(s *Settings, v string) { s.ScaledCA = v })},
 	}
+}
+
+func boolean(s string) bool { return s == "true" || s == "false" }
+
+func week(s string) bool {
+	d, err := y.ParseDuration(s)
+	return err == nil && d <= 7*24*time.Hour
+}
+
+// number is a whole number from low to high.
+func number(low, high int) y.Rule {
+	return y.Rule{Want: fmt.Sprintf("a whole number from %d to %d", low, high), OK: func(s string) bool {
+		n, err := strconv.Atoi(s)
+		return err == nil && n >= low && n <= high && s == strconv.Itoa(n)
+	}}
 }
 
 func absolute(s string) bool {
@@ -259,9 +285,4 @@ func margin(s string) bool {
 func registry(s string) bool {
 	_, err := reference.WithName(s + "/x")
 	return err == nil && strings.ContainsAny(s, ".:")
-}
-
-func count(s string) bool {
-	n, err := strconv.Atoi(s)
-	return err == nil && n >= 0 && n <= 1000 && s == strconv.Itoa(n)
 }

@@ -44,6 +44,18 @@ dns_margin: 500ms
 host_paths: [/srv/data]
 registries: ["registry.service.consul:5000", mirror.example]
 keep_images: 5
+dns_listen: ["10.0.0.7:53"]
+dns_link: 169.254.20.10
+dns_allow: [10.0.0.0/8]
+dns_upstreams: [9.9.9.9, "10.0.0.2:5353"]
+dns_ttl: 5s
+dns_one: true
+dns_limit: 8
+dns_srv_scale: 256
+dns_watches: 60
+dns_rate: 0
+dns_hold: 0s
+dns_max_age: 72h
 `
 
 func fullSettings() Settings {
@@ -52,6 +64,8 @@ func fullSettings() Settings {
 		RunDir: "/run/x", StateDir: "/var/lib/x", CodeDir: "/srv/code", DNS: "127.0.0.1:8600", ContainerDNS: []string{"169.254.20.10", "fd00::10"},
 		DNSMargin: 500 * time.Millisecond, HostPaths: []string{"/srv/data"},
 		Registries: []string{"registry.service.consul:5000", "mirror.example"}, Keep: 5,
+		DNSListen: []string{"10.0.0.7:53"}, DNSLink: "169.254.20.10", DNSAllow: []string{"10.0.0.0/8"}, DNSUpstreams: []string{"9.9.9.9", "10.0.0.2:5353"}, DNSTTL: 5 * time.Second,
+		DNSOne: true, DNSLimit: 8, DNSScale: 256, DNSWatches: 60, DNSMaxAge: 72 * time.Hour,
 	}
 }
 
@@ -66,11 +80,15 @@ func TestVariablesOverrideTheFile(t *testing.T) {
 	got, err := Load(write(t, full), env(
 		"SVC_NODE", "n2", "SVC_ZONE", "b", "SVC_ADDRESS", "fd00::7", "SVC_PREFIX", "svc/", "SVC_PORTS", "20000-20009", "SVC_RUN_DIR", "/run/y",
 		"SVC_STATE_DIR", "/var/lib/y", "SVC_CODE_DIR", "/srv/y", "SVC_DNS", "[::1]:53", "SVC_CONTAINER_DNS", "10.0.0.1, 10.0.0.2", "SVC_DNS_MARGIN", "2s",
-		"SVC_HOST_PATHS", "/a,/b", "SVC_REGISTRIES", "localhost:5000", "SVC_KEEP_IMAGES", "0"))
+		"SVC_HOST_PATHS", "/a,/b", "SVC_REGISTRIES", "localhost:5000", "SVC_KEEP_IMAGES", "0",
+		"SVC_DNS_LISTEN", "127.0.0.1:53,127.0.0.2:53", "SVC_DNS_LINK", "169.254.20.11", "SVC_DNS_ALLOW", "10.0.0.0/9", "SVC_DNS_UPSTREAMS", "9.9.9.10", "SVC_DNS_TTL", "0s",
+		"SVC_DNS_ONE", "false", "SVC_DNS_LIMIT", "0", "SVC_DNS_SRV_SCALE", "1", "SVC_DNS_WATCHES", "0", "SVC_DNS_RATE", "7", "SVC_DNS_HOLD", "1m", "SVC_DNS_MAX_AGE", "1h"))
 	want := Settings{
 		Name: "n2", Zone: "b", Address: "fd00::7", Prefix: "svc", Ports: Range{20000, 20009}, RunDir: "/run/y", StateDir: "/var/lib/y", CodeDir: "/srv/y",
 		DNS: "[::1]:53", ContainerDNS: []string{"10.0.0.1", "10.0.0.2"}, DNSMargin: 2 * time.Second,
 		HostPaths: []string{"/a", "/b"}, Registries: []string{"localhost:5000"}, Keep: 0,
+		DNSListen: []string{"127.0.0.1:53", "127.0.0.2:53"}, DNSLink: "169.254.20.11", DNSAllow: []string{"10.0.0.0/9"}, DNSUpstreams: []string{"9.9.9.10"},
+		DNSScale: 1, DNSRate: 7, DNSHold: time.Minute, DNSMaxAge: time.Hour,
 	}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, %v\nexpected %+v", got, err, want)
@@ -80,6 +98,7 @@ func TestVariablesOverrideTheFile(t *testing.T) {
 func TestWithoutAFileTheDefaultsHold(t *testing.T) {
 	want := Settings{
 		Prefix: "svc", Ports: Range{20000, 29999}, RunDir: "/run/svckit", StateDir: "/var/lib/svckit", CodeDir: "/var/lib/svckit/code", DNSMargin: time.Second, Keep: 3,
+		DNSScale: 1, DNSWatches: 120, DNSRate: 5000, DNSHold: 2 * time.Minute, DNSMaxAge: 24 * time.Hour,
 	}
 	for name, text := range map[string]string{"empty": "", "comments": "# zone: a\n\n"} {
 		got, err := Load(write(t, text), env())
@@ -117,6 +136,9 @@ dns_margin: 5
 host_paths: [/a/../b]
 registries: ["http://x"]
 keep_images: -1
+dns_one: maybe
+dns_srv_scale: 0
+dns_max_age: 1000h
 zone: 7
 keep_images: 2
 `)
@@ -133,7 +155,10 @@ keep_images: 2
 		`FILE:9: host_paths[0]: expected a clean absolute path, found "/a/../b"`,
 		`FILE:10: registries[0]: expected a registry such as registry.service.consul:5000, found "http://…"`,
 		`FILE:11: keep_images: expected a whole number from 0 to 1000, found "-1"`,
-		`FILE:13: keep_images: duplicate key: it is already set on line 11`,
+		`FILE:12: dns_one: expected true or false, found "maybe"`,
+		`FILE:13: dns_srv_scale: expected a whole number from 1 to 65535, found "0"`,
+		`FILE:14: dns_max_age: expected a duration with a unit of at most 168h such as 24h, found "1000h"`,
+		`FILE:16: keep_images: duplicate key: it is already set on line 11`,
 		`SVC_PORTS: expected a range of ports from 1024 to 65535 such as 20000-29999, found "20000"`,
 		`SVC_CONTAINER_DNS: expected an IP address, found "x"`,
 		`SVC_DNS_MARGIN: expected a duration with a unit of at most 5m such as 1s, found "1h"`,

@@ -29,6 +29,13 @@ type Settings struct {
 	DNSAllow     []string      // SVC_DNS_ALLOW: networks whose clients svc-dns answers, beside loopback and Docker's bridges
 	DNSUpstreams []string      // SVC_DNS_UPSTREAMS: servers that svc-dns asks for names outside Consul; none: those of /etc/resolv.conf
 	DNSTTL       time.Duration // SVC_DNS_TTL: how long clients of svc-dns may keep an answer, default 0s
+	DNSOne       bool          // SVC_DNS_ONE: svc-dns answers one record for each question, default false
+	DNSLimit     int           // SVC_DNS_LIMIT: most addresses of one answer, default 0: all
+	DNSScale     int           // SVC_DNS_SRV_SCALE: weights in SRV records are multiplied by it, default 1
+	DNSWatches   int           // SVC_DNS_WATCHES: services followed by blocking queries, default 120
+	DNSRate      int           // SVC_DNS_RATE: questions a second of one client that are not in memory, default 5000; 0: any number
+	DNSHold      time.Duration // SVC_DNS_HOLD: how long instances of a restarting agent are held, default 2m
+	DNSMaxAge    time.Duration // SVC_DNS_MAX_AGE: how long the last good answers are given while Consul is away, default 24h
 	ScaledListen string        // SVC_SCALED_LISTEN: where scaled node serves its samples, ip:port; "" is port 9654 of this node's address where clients are known, else of 127.0.0.1
 	ScaledToken  string        // SVC_SCALED_TOKEN_FILE: file with the token that clients of scaled node show; "" none
 	ScaledCert   string        // SVC_SCALED_CERT: certificate of scaled node, PEM; "" plain HTTP

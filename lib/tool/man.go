@@ -22,6 +22,9 @@ func environment() [][2]string {
 		{"SVC_RUN_DIR, SVC_STATE_DIR, SVC_CODE_DIR", "rendered files and secrets, the last good config, and code that images do not hold"},
 		{"SVC_DNS, SVC_CONTAINER_DNS, SVC_DNS_MARGIN", "the DNS server that is asked, those that containers get, and the time waited after DNS forgot an instance"},
 		{"SVC_HOST_PATHS, SVC_REGISTRIES, SVC_KEEP_IMAGES", "paths that a spec may mount, mirrors, and images kept per app"},
+		{"SVC_DNS_LISTEN, SVC_DNS_LINK, SVC_DNS_ALLOW, SVC_DNS_UPSTREAMS", "where svc-dns answers, and whom, and whom it asks for other names"},
+		{"SVC_DNS_ONE, SVC_DNS_LIMIT, SVC_DNS_SRV_SCALE, SVC_DNS_TTL", "how svc-dns answers: one pick for each question, how many addresses, what SRV weights are multiplied by, how long an answer may be kept"},
+		{"SVC_DNS_WATCHES, SVC_DNS_RATE, SVC_DNS_HOLD, SVC_DNS_MAX_AGE", "what svc-dns follows, what a client may ask, and how long it goes on with what it knows"},
 		{"NO_COLOR", "no colours on a terminal"},
 	}
 }
