@@ -32,7 +32,7 @@ func played(t *testing.T, change func(a *Agent), play func(w *world, a *Agent, m
 		if m.count("stopping") != 1 {
 			t.Errorf("the manager was told %v", m.told)
 		}
-		if _, there := w.known[ServiceName+"-n1"]; there {
+		if _, there := w.known[fleet.MonitorService+"-n1"]; there {
 			t.Error("its registration stayed")
 		}
 	})
@@ -54,7 +54,7 @@ func TestAnAgentReadsServesAndTells(t *testing.T) {
 		if m.count("ready") != 1 || m.count("alive") < 14 {
 			t.Errorf("the manager was told %v", m.told)
 		}
-		if w.ttl[ServiceName+"-n1"] != fleet.Passing {
+		if w.ttl[fleet.MonitorService+"-n1"] != fleet.Passing {
 			t.Errorf("consul was told %v", w.ttl)
 		}
 		if w.looks != 1 || w.specs != 1 || len(w.targets) != 1 || w.targets[0].Master.PID != 8 || !w.targets[0].Known {
@@ -73,7 +73,7 @@ func TestWhatWasKnownStaysWhileOthersAreAway(t *testing.T) {
 		}
 		w.with(func() { w.engine, w.consul = nil, nil; w.known = map[string]fleet.Registration{} })
 		pass(10 * time.Second)
-		if _, there := w.known[ServiceName+"-n1"]; !there {
+		if _, there := w.known[fleet.MonitorService+"-n1"]; !there {
 			t.Error("consul has lost the agent, and was not told again")
 		}
 	})

@@ -181,6 +181,6 @@ func (w *world) agent(t *testing.T, l net.Listener) (*Agent, *manager) {
 	return &Agent{
 		Node: "n1", Prefix: "svc", Log: hclog.NewNullLogger(), Manager: m, Pulse: time.Second, Serve: Serving{Listener: l},
 		World: World{Instances: w.Instances, Spec: w.Spec, Masters: w, Read: w.Read, Now: time.Now},
-		Book:  &Registration{Registrar: w, As: fleet.Registration{ID: ServiceName + "-n1", Name: ServiceName}},
+		Book:  &Registration{Registrar: w, As: fleet.Registration{ID: fleet.MonitorService + "-n1", Name: fleet.MonitorService}},
 	}, m
 }
