@@ -48,7 +48,7 @@ func newFleetRig(t *testing.T) *fleetRig {
 		t.Fatal(err)
 	}
 	r.consul = client
-	one := &rig{t: t, env: environment{f.Registry, f.Base}, app: r.app, consul: client, source: r.source}
+	one := &rig{t: t, env: environment{registry: f.Registry, image: f.Base}, app: r.app, consul: client, source: r.source}
 	// An instance that hangs is found out soon.
 	one.release("r1", strings.Replace(fmt.Sprintf(uwsgiSpec, plain), "timeout: 10s", "timeout: 1s", 1))
 	one.code(appCode("one"))

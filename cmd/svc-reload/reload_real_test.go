@@ -16,6 +16,7 @@ import (
 	"svckit/lib/fleet"
 	"svckit/lib/here"
 	"svckit/lib/rollout"
+	"svckit/lib/spec"
 )
 
 // TestReloads plays on real gunicorn and uwsgi. The rows share a node, as services do;
@@ -222,25 +223,17 @@ func aSlowRequestEndsDuringAReload(env environment) (rows []row) {
 func workersOfTheScalerAreThereAfterTheReload(t *testing.T, env environment) {
 	r := stage(t, env, gunicornSpec, "", 1)
 	i := r.instances()[0]
-	masters := here.MastersOf(r.engine)
-	m, err := masters.Look(t.Context(), i, "gunicorn")
-	if err != nil || len(m.Workers) != 2 {
-		t.Fatalf("%+v, %v", m, err)
-	}
+	m := r.master(i, spec.Gunicorn)
 	for _, want := range []int{3, 4} {
-		if err := masters.Resize(t.Context(), i, m, 1); err != nil {
+		if err := here.MastersOf(r.engine).Resize(t.Context(), i, m, 1); err != nil {
 			t.Fatal(err)
 		}
-		for end := time.Now().Add(10 * time.Second); len(m.Workers) != want; time.Sleep(50 * time.Millisecond) {
-			if m, err = masters.Look(t.Context(), i, "gunicorn"); err != nil || time.Now().After(end) {
-				t.Fatalf("%d workers, want %d: %v", len(m.Workers), want, err)
-			}
-		}
+		r.soon(fmt.Sprintf("%d workers", want), func() bool { m = r.master(i, spec.Gunicorn); return len(m.Workers) == want })
 	}
 	r.code(appCode("two"))
 	r.must(r.service(), "--source", r.source)
-	if m, err = masters.Look(t.Context(), i, "gunicorn"); err != nil || len(m.Workers) != 4 {
-		t.Errorf("%d workers after the reload, 4 before: %v", len(m.Workers), err)
+	if m = r.master(i, spec.Gunicorn); len(m.Workers) != 4 {
+		t.Errorf("%d workers after the reload, 4 before", len(m.Workers))
 	}
 }
 
@@ -275,11 +268,7 @@ func aReloadThatIsKilledIsFinishedByTheNext(env environment) (rows []row) {
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
-			for end := time.Now().Add(time.Minute); !k.when(r); time.Sleep(20 * time.Millisecond) {
-				if time.Now().After(end) {
-					t.Fatal("it does not get there")
-				}
-			}
+			r.soon("it gets there", func() bool { return k.when(r) })
 			_ = cmd.Process.Kill()
 			_ = cmd.Wait()
 			r.must(r.service(), "--source", r.source)

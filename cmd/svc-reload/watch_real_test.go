@@ -9,11 +9,26 @@ import (
 	"testing"
 	"time"
 
+	"svckit/lab"
 	"svckit/lib/fault"
 	"svckit/lib/fleet"
 )
 
-func TestAChangedKeyIsDeliveredAndReloadedOnce(t *testing.T) {
+// TestWatch plays on stations side by side; each has an agent of its own, which some kill.
+func TestWatch(t *testing.T) {
+	t.Setenv("DOCKER_HOST", lab.DockerHost(t))
+	appImage(t)
+	sideBySide(t, 6, []row{
+		{"a changed key is delivered and reloaded once", aChangedKeyIsDeliveredAndReloadedOnce},
+		{"what cannot be rendered changes nothing and is told once", whatCannotBeRenderedChangesNothingAndIsToldOnce},
+		{"with consul gone nothing changes and following goes on afterwards", withConsulGoneNothingChangesAndFollowingGoesOnAfterwards},
+		{"a variable needs a new container and one may forbid it", aVariableNeedsANewContainerAndOneMayForbidIt},
+		{"a service that is held is reloaded later", aServiceThatIsHeldIsReloadedLater},
+		{"one pass for cron", onePassForCron},
+	})
+}
+
+func aChangedKeyIsDeliveredAndReloadedOnce(t *testing.T) {
 	r := newStation(t)
 	d := r.watch()
 	before := r.one("web")
@@ -56,7 +71,7 @@ func TestAChangedKeyIsDeliveredAndReloadedOnce(t *testing.T) {
 	}
 }
 
-func TestWhatCannotBeRenderedChangesNothingAndIsToldOnce(t *testing.T) {
+func whatCannotBeRenderedChangesNothingAndIsToldOnce(t *testing.T) {
 	r := newStation(t)
 	d := r.watch()
 	before := r.one("web")
@@ -92,7 +107,7 @@ func TestWhatCannotBeRenderedChangesNothingAndIsToldOnce(t *testing.T) {
 	}
 }
 
-func TestWithConsulGoneNothingChangesAndFollowingGoesOnAfterwards(t *testing.T) {
+func withConsulGoneNothingChangesAndFollowingGoesOnAfterwards(t *testing.T) {
 	r := newStation(t)
 	d := r.watch()
 	web, side := r.one("web"), r.one("side")
@@ -115,7 +130,7 @@ func TestWithConsulGoneNothingChangesAndFollowingGoesOnAfterwards(t *testing.T) 
 	}
 }
 
-func TestAVariableNeedsANewContainerAndOneMayForbidIt(t *testing.T) {
+func aVariableNeedsANewContainerAndOneMayForbidIt(t *testing.T) {
 	r := newStation(t)
 	before := r.one("web")
 	d := r.watch("--replace=false")
@@ -140,7 +155,7 @@ func TestAVariableNeedsANewContainerAndOneMayForbidIt(t *testing.T) {
 	}
 }
 
-func TestAServiceThatIsHeldIsReloadedLater(t *testing.T) {
+func aServiceThatIsHeldIsReloadedLater(t *testing.T) {
 	r := newStation(t)
 	d := r.watch()
 	lock, err := r.consul.Lock(t.Context(), "locks/"+r.app+"/web/node1", fleet.Holder{Schema: 1, Who: "ana", Node: "elsewhere", Command: "svc-run up"}, 0)
@@ -161,25 +176,26 @@ func TestAServiceThatIsHeldIsReloadedLater(t *testing.T) {
 	}
 }
 
-func TestOnePassForCron(t *testing.T) {
+// What --once prints is sorted by name: side before web.
+func onePassForCron(t *testing.T) {
 	r := newStation(t)
 	code, out, errs := r.once()
-	if p := passOf(t, out); code != 0 || p.Changed || len(p.Services) != 2 {
+	if p := decode[pass](t, out); code != 0 || p.Changed || len(p.Services) != 2 {
 		t.Errorf("exit %d, %+v\n%s", code, p, errs)
 	}
 	r.set("KEY", "second")
 	code, out, _ = r.once("--dry-run")
-	if p := passOf(t, out); code != 0 || !p.Changed || !p.DryRun || p.Services[1].Changed != true || r.signals("web") != 0 {
+	if p := decode[pass](t, out); code != 0 || !p.Changed || !p.DryRun || p.Services[1].Changed != true || r.signals("web") != 0 {
 		t.Errorf("dry run: exit %d, %+v", code, p)
 	}
 	code, out, errs = r.once()
-	if p := passOf(t, out); code != 0 || !p.Changed || len(p.Services[1].Differs) == 0 || p.Services[0].Changed || !strings.Contains(r.loaded("web"), "second") {
+	if p := decode[pass](t, out); code != 0 || !p.Changed || len(p.Services[1].Differs) == 0 || p.Services[0].Changed || !strings.Contains(r.loaded("web"), "second") {
 		t.Errorf("exit %d, %+v\n%s", code, p, errs)
 	}
 	r.key(http.MethodDelete, "secrets/KEY", "")
 	for n := range 2 {
 		code, out, errs = r.once()
-		p := passOf(t, out)
+		p := decode[pass](t, out)
 		if code != int(fault.Partial) || p.Changed || p.Services[1].Kind != "invalid" || p.Services[0].Kind != "ok" || !strings.Contains(errs, "KEY") {
 			t.Errorf("pass %d: exit %d, %+v\n%s", n+1, code, p, errs)
 		}

@@ -16,8 +16,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -27,9 +29,7 @@ import (
 	"svckit/lib/consul"
 	"svckit/lib/docker"
 	"svckit/lib/fleet"
-	"svckit/lib/here"
 	"svckit/lib/notify"
-	"svckit/lib/tool"
 )
 
 // station is one node for a test of watch: an agent that keeps its data when it
@@ -38,11 +38,15 @@ type station struct {
 	t      *testing.T
 	agent  *lab.Agent
 	app    string
+	prefix string   // of its keys: its daemon follows no other station's services
+	env    []string // of its programs
 	consul *consul.Client
 	engine *docker.Engine
 	told   chan notify.Message
-	url    string
 }
+
+// stationLimit is for what comes soon on a machine that has nothing else to do.
+const stationLimit = 3 * time.Minute
 
 // two services, so that one can be in trouble and the other not.
 const stationSpec = `
@@ -89,13 +93,15 @@ def application(environ, start_response):
 
 var stationImage struct {
 	sync.Once
-	ref string
+	ref, svcRun string
 }
 
-// appImage builds the app on the base image and gives it a digest, once for all tests.
+// appImage builds the app on the base image and gives it a digest, once for all
+// tests, and with it the program that brings it up.
 func appImage(t *testing.T) string {
 	t.Helper()
 	stationImage.Do(func() {
+		stationImage.svcRun = built(t, "svckit/cmd/svc-run")
 		dir, registry := t.TempDir(), lab.Registry(t)
 		write(t, filepath.Join(dir, "app.py"), stationApp)
 		write(t, filepath.Join(dir, "Dockerfile"), "FROM "+lab.BaseImage+"\nCOPY app.py /srv/app/\n")
@@ -120,18 +126,18 @@ func newStation(t *testing.T) *station {
 		r.told <- m
 	}))
 	t.Cleanup(receiver.Close)
-	r.url = receiver.URL
 	low := 21000 + rand.IntN(70)*100
+	r.prefix, r.env = prefix+r.app, os.Environ()
 	for name, value := range map[string]string{
 		"DOCKER_HOST": lab.DockerHost(t), "CONSUL_HTTP_ADDR": r.agent.URL(), "SVC_CONFIG": "",
-		"SVC_PREFIX": prefix, "SVC_RUN_DIR": lab.RunDir(t), "SVC_STATE_DIR": t.TempDir(), "SVC_CODE_DIR": t.TempDir(),
+		"SVC_PREFIX": r.prefix, "SVC_RUN_DIR": lab.RunDir(t), "SVC_STATE_DIR": t.TempDir(), "SVC_CODE_DIR": t.TempDir(),
 		"SVC_PORTS": fmt.Sprintf("%d-%d", low, low+99), "SVC_DNS_MARGIN": "100ms", "NOTIFY_SOCKET": "",
 	} {
-		t.Setenv(name, value)
+		r.env = append(r.env, name+"="+value)
 	}
 	image := appImage(t)
 	var err error
-	if r.consul, err = consul.Open(prefix, hclog.NewNullLogger()); err != nil {
+	if r.consul, err = consul.OpenAt(r.agent.HTTP, r.prefix, hclog.NewNullLogger()); err != nil {
 		t.Fatal(err)
 	}
 	if r.engine, err = docker.Open(t.Context(), hclog.NewNullLogger()); err != nil {
@@ -139,7 +145,7 @@ func newStation(t *testing.T) *station {
 	}
 	t.Cleanup(r.clean)
 	err = r.consul.PutRelease(t.Context(), fleet.Release{
-		App: r.app, Name: "r1", Image: image, Tag: "watched:1", Spec: fmt.Sprintf(stationSpec, r.app, r.url+"/hook"),
+		App: r.app, Name: "r1", Image: image, Tag: "watched:1", Spec: fmt.Sprintf(stationSpec, r.app, receiver.URL+"/hook"),
 		Templates: map[string]string{"settings.tmpl": stationTemplate}, BuiltBy: "test", BuiltAt: time.Now().UTC(),
 	})
 	if err != nil {
@@ -147,8 +153,13 @@ func newStation(t *testing.T) *station {
 	}
 	r.set("KEY", "first")
 	r.set("SIDE", "first")
-	command(t, built(t, "svckit/cmd/svc-run"), "up", r.app+"/web")
-	command(t, built(t, "svckit/cmd/svc-run"), "up", r.app+"/side")
+	for _, service := range []string{"/web", "/side"} {
+		up := exec.Command(stationImage.svcRun, "up", r.app+service)
+		up.Env = r.env
+		if out, err := up.CombinedOutput(); err != nil {
+			t.Fatalf("up %s: %v\n%s", service, err, out)
+		}
+	}
 	return r
 }
 
@@ -186,7 +197,7 @@ func write(t *testing.T, path, text string) {
 // key writes or, with method DELETE, removes a key of the app, e.g. secrets/KEY.
 func (r *station) key(method, key, value string) {
 	r.t.Helper()
-	req, err := http.NewRequest(method, r.agent.URL()+"/v1/kv/"+prefix+"/apps/"+r.app+"/"+key, strings.NewReader(value))
+	req, err := http.NewRequest(method, r.agent.URL()+"/v1/kv/"+r.prefix+"/apps/"+r.app+"/"+key, strings.NewReader(value))
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -237,7 +248,7 @@ func (r *station) signals(service string) int {
 // eventually polls until f holds.
 func (r *station) eventually(what string, d *daemon, f func() bool) {
 	r.t.Helper()
-	for end := time.Now().Add(60 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(stationLimit); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		if f() {
 			return
 		}
@@ -246,7 +257,7 @@ func (r *station) eventually(what string, d *daemon, f func() bool) {
 	if d != nil {
 		said = d.said.String()
 	}
-	r.t.Fatalf("%s: not in 60 s\n%s", what, said)
+	r.t.Fatalf("%s: not in time\n%s", what, said)
 }
 
 // message waits for one message.
@@ -255,13 +266,13 @@ func (r *station) message(d *daemon) notify.Message {
 	select {
 	case m := <-r.told:
 		return m
-	case <-time.After(60 * time.Second):
+	case <-time.After(stationLimit):
 		r.t.Fatalf("nobody was told\n%s", d.said.String())
 		return notify.Message{}
 	}
 }
 
-// daemon is one `svc-reload watch` in this process.
+// daemon is one `svc-reload watch`.
 type daemon struct {
 	r      *station
 	said   *text
@@ -302,10 +313,15 @@ func (r *station) watch(args ...string) *daemon {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Setenv("NOTIFY_SOCKET", dir+"/notify")
-	t.Setenv("WATCHDOG_USEC", "400000")
-	ctx, cancel := context.WithCancelCause(context.Background())
-	d := &daemon{r: r, said: &text{}, stop: func() { cancel(tool.Terminate()) }, heard: make(chan string, 10000), socket: socket, code: make(chan int, 1)}
+	cmd := r.program(append([]string{"watch", "--quiet-period", "500ms"}, args...)...)
+	cmd.Env = append(cmd.Env, "NOTIFY_SOCKET="+dir+"/notify", "WATCHDOG_USEC=400000")
+	d := &daemon{r: r, said: &text{}, heard: make(chan string, 10000), socket: socket, code: make(chan int, 1)}
+	d.stop = func() { _ = cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.Stderr = d.said
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
 	go func() {
 		b := make([]byte, 4096)
 		for {
@@ -317,10 +333,13 @@ func (r *station) watch(args ...string) *daemon {
 		}
 	}()
 	go func() {
-		d.code <- tool.Run(ctx, app(here.This()), append([]string{"svc-reload", "watch", "--quiet-period", "500ms"}, args...), strings.NewReader(""), io.Discard, d.said)
+		defer close(ended)
+		_ = cmd.Wait()
+		d.code <- cmd.ProcessState.ExitCode()
 	}()
 	t.Cleanup(func() {
-		d.stop()
+		_ = cmd.Process.Kill()
+		<-ended
 		if t.Failed() {
 			t.Logf("the daemon said:\n%s", d.said)
 		}
@@ -332,7 +351,7 @@ func (r *station) watch(args ...string) *daemon {
 // expect waits until systemd hears something that begins like that.
 func (d *daemon) expect(begin string) {
 	d.r.t.Helper()
-	limit := time.After(60 * time.Second)
+	limit := time.After(stationLimit)
 	for {
 		select {
 		case got := <-d.heard:
@@ -353,22 +372,27 @@ func (d *daemon) end() int {
 	case code := <-d.code:
 		d.socket.Close()
 		return code
-	case <-time.After(60 * time.Second):
-		d.r.t.Fatalf("did not end in 60 s\n%s", d.said)
+	case <-time.After(stationLimit):
+		d.r.t.Fatalf("does not end\n%s", d.said)
 		return -1
 	}
+}
+
+// program is svc-reload on this station, this test binary as a process of its own.
+func (r *station) program(args ...string) *exec.Cmd {
+	cmd := exec.Command(os.Args[0], args...)
+	cmd.Env = append(slices.Clone(r.env), asProgram+"=svc-reload")
+	return cmd
 }
 
 // once calls `svc-reload watch --once`.
 func (r *station) once(args ...string) (code int, stdout, stderr string) {
 	r.t.Helper()
 	var out, errs bytes.Buffer
-	code = tool.Run(r.t.Context(), app(here.This()), append([]string{"svc-reload", "watch", "--once", "--json"}, args...), strings.NewReader(""), &out, &errs)
-	return code, out.String(), errs.String()
-}
-
-// passOf reads what --once printed; its services are sorted by name, side before web.
-func passOf(t *testing.T, text string) pass {
-	t.Helper()
-	return decode[pass](t, text)
+	cmd := r.program(append([]string{"watch", "--once", "--json"}, args...)...)
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := cmd.Run(); err != nil && cmd.ProcessState == nil {
+		r.t.Fatal(err)
+	}
+	return cmd.ProcessState.ExitCode(), out.String(), errs.String()
 }

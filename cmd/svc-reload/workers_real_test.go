@@ -46,9 +46,9 @@ func (r *rig) order(m fleet.Master, text string) {
 // soon polls until f holds.
 func (r *rig) soon(what string, f func() bool) {
 	r.t.Helper()
-	for end := time.Now().Add(90 * time.Second); !f(); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(3 * time.Minute); !f(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
-			r.t.Fatalf("%s: not in 90 s", what)
+			r.t.Fatalf("%s: not in 3 minutes", what)
 		}
 	}
 }

@@ -144,8 +144,11 @@ func whileWaiting(ctx context.Context, pid int, tell func()) error {
 		if first {
 			err = unix.PtraceSetOptions(pid, unix.PTRACE_O_TRACESYSGOOD)
 		}
-		if err = errors.Join(err, unix.PtraceSyscall(pid, pass)); err != nil {
-			return errors.Join(err, detach(pid, pass))
+		if err == nil {
+			err = unix.PtraceSyscall(pid, pass)
+		}
+		if err != nil {
+			return errors.Join(fmt.Errorf("%w: %w", errNotHere, err), detach(pid, pass))
 		}
 	}
 }

@@ -32,8 +32,8 @@ func played(t *testing.T, change func(a *Agent), play func(w *world, a *Agent, m
 		if m.count("stopping") != 1 {
 			t.Errorf("the manager was told %v", m.told)
 		}
-		if _, there := w.known[fleet.MonitorService+"-n1"]; there {
-			t.Error("its registration stayed")
+		if id := fleet.MonitorService + "-n1"; w.consul == nil && (w.known[id].ID != id || w.ttl[id] != fleet.Critical) {
+			t.Errorf("its registration is %q: %s", w.known[id].ID, w.ttl[id])
 		}
 	})
 }

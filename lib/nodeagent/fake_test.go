@@ -111,14 +111,6 @@ func (w *world) UpdateTTL(_ context.Context, id string, health fleet.Health, _ s
 	return nil
 }
 
-func (w *world) Deregister(_ context.Context, id string) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.calls = append(w.calls, "deregister")
-	delete(w.known, id)
-	return nil
-}
-
 // with changes the world.
 func (w *world) with(change func()) {
 	w.mu.Lock()

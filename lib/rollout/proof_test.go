@@ -131,3 +131,27 @@ func TestWorkersAreBroughtBackToTheirNumber(t *testing.T) {
 		}
 	}
 }
+
+func TestANumberThatNobodyCanTellIsNotExpected(t *testing.T) {
+	follows := fleet.Sizing{Self: true, First: 2, Least: 1}
+	told := follows
+	told.Told = true
+	for _, row := range []struct {
+		name   string
+		sizing fleet.Sizing
+		way    rollout.Way
+		now    int
+		want   int
+	}{
+		{"its settings decide", fleet.Sizing{}, rollout.WayAside, 4, 4},
+		{"it begins with fewer", follows, rollout.WayAside, 4, 2},
+		{"it begins with more", follows, rollout.WayAside, 1, 1},
+		{"a chain keeps them", follows, rollout.WayChain, 4, 4},
+		{"it can be told", told, rollout.WayAside, 4, 4},
+	} {
+		m := fleet.Master{Workers: workers(1, 2, 3, 4)[:row.now], Sizing: row.sizing}
+		if got := rollout.Expected(m, row.way); got != row.want {
+			t.Errorf("%s: %d, want %d", row.name, got, row.want)
+		}
+	}
+}
