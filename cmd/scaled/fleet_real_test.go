@@ -36,12 +36,53 @@ type wholeFleet struct {
 }
 
 const markedApp = `import time
+import svckit_marks
 
 def application(environ, start_response):
     if environ["PATH_INFO"] != "/healthz":
         time.sleep(0.1)
     start_response("200 OK", [("Content-Length", "2")])
     return [b"ok"]
+
+marked = svckit_marks.Marked(application)
+`
+
+const consumer = `import os, signal, socket, time
+import svckit_marks
+
+host, port = os.environ["QUEUE_URL"].removeprefix("redis://").split("/")[0].split(":")
+server = socket.create_connection((host, int(port)))
+answers = server.makefile("rb")
+
+
+def call(*args):
+    words = [str(a).encode() for a in args]
+    server.sendall(b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(w), w) for w in words))
+    return answer()
+
+
+def answer():
+    line = answers.readline().rstrip()
+    kind, rest = line[:1], line[1:]
+    if kind == b"$":
+        return None if int(rest) < 0 else answers.read(int(rest) + 2)[:-2].decode()
+    if kind == b"*":
+        return None if int(rest) < 0 else [answer() for _ in range(int(rest))]
+    if kind == b"-":
+        raise RuntimeError(rest)
+    return rest
+
+
+told = []
+signal.signal(signal.SIGTERM, lambda *_: told.append(True))
+while not told:
+    job = call("BLMOVE", "jobs", "jobs:busy", "RIGHT", "LEFT", 1)
+    if job is not None:
+        with svckit_marks.working():
+            time.sleep(0.2)
+            call("LREM", "jobs:busy", 1, job)
+            call("INCR", "jobs:done")
+            call("RPUSH", "jobs:log", job)
 `
 
 const markedConf = `from svckit_marks import post_worker_init, pre_request, post_request, worker_exit
@@ -53,8 +94,8 @@ func newWholeFleet(t *testing.T, hosts int) *wholeFleet {
 	t.Helper()
 	f := &wholeFleet{t: t, Fleet: lab.NewFleet(t, lab.Datacenter{Servers: 3, Hosts: hosts, Zones: []string{"a", "b"}}), nodes: map[string]*program{}}
 	token := filepath.Join(t.TempDir(), "token")
-	if err := os.WriteFile(token, []byte("a token of this test only\n"), 0o600); err == nil {
-		err = os.WriteFile(token, []byte("token-of-this-test-only\n"), 0o600)
+	if err := os.WriteFile(token, []byte("token-of-this-test-only\n"), 0o600); err != nil {
+		t.Fatal(err)
 	}
 	f.env = []string{"SVCKIT_TEST_AS=scaled", "SVC_SCALED_TOKEN_FILE=" + token, "SVC_DNS_MARGIN=100ms"}
 	client, err := consul.OpenAt(f.Servers[0].Addr()+":8500", "svc", hclog.NewNullLogger())
@@ -102,8 +143,8 @@ func (f *wholeFleet) build() string {
 		f.t.Fatal(err)
 	}
 	for name, text := range map[string]string{
-		"app.py": markedApp, "gunicorn.conf.py": markedConf, "svckit_marks.py": string(marks),
-		"Dockerfile": "FROM " + f.Base + "\nCOPY app.py gunicorn.conf.py svckit_marks.py /srv/app/\nENV PYTHONPATH=/srv/app\n",
+		"app.py": markedApp, "consumer.py": consumer, "gunicorn.conf.py": markedConf, "svckit_marks.py": string(marks),
+		"Dockerfile": "FROM " + f.Base + "\nCOPY app.py consumer.py gunicorn.conf.py svckit_marks.py /srv/app/\nENV PYTHONPATH=/srv/app\n",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
 			f.t.Fatal(err)
@@ -122,17 +163,17 @@ func (f *wholeFleet) build() string {
 }
 
 // release makes a spec current.
-func (f *wholeFleet) release(app, service, body string) {
-	f.t.Helper()
+func (f *wholeFleet) release(t *testing.T, app, service, body string) {
+	t.Helper()
 	now := time.Now().UTC()
-	err := f.consul.PutRelease(f.t.Context(), fleet.Release{
+	err := f.consul.PutRelease(t.Context(), fleet.Release{
 		App: app, Name: "r1", Image: f.image, Spec: fmt.Sprintf("app: %s\nbuild: {image: %s/marked}\nservices:\n  %s:\n%s", app, f.Registry, service, body), BuiltBy: "test", BuiltAt: now,
 	})
 	if err == nil {
-		err = f.consul.SetCurrent(f.t.Context(), app, fleet.Current{Services: map[string]fleet.Pointer{service: {Release: "r1", At: now, By: "test"}}})
+		err = f.consul.SetCurrent(t.Context(), app, fleet.Current{Services: map[string]fleet.Pointer{service: {Release: "r1", At: now, By: "test"}}})
 	}
 	if err != nil {
-		f.t.Fatal(err)
+		t.Fatal(err)
 	}
 }
 
@@ -163,13 +204,13 @@ type traffic struct {
 	stop         func()
 }
 
-func (f *wholeFleet) load(service string, rate int64) *traffic {
-	ctx, cancel := context.WithCancel(f.t.Context())
+func (f *wholeFleet) load(t *testing.T, service string, rate int64) *traffic {
+	ctx, cancel := context.WithCancel(t.Context())
 	l := &traffic{}
 	l.rate.Store(rate)
 	var all sync.WaitGroup
 	l.stop = func() { cancel(); all.Wait() }
-	f.t.Cleanup(l.stop)
+	t.Cleanup(l.stop)
 	client := &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	all.Go(func() {
 		var targets []string
@@ -237,54 +278,3 @@ const scaledWeb = `    command: [gunicorn, -c, /srv/app/gunicorn.conf.py, "app:a
     stop: {timeout: 15s, drain: 1s}
     scale: {strategy: busy_ratio, wait: 5%, wait_over: 100ms, min: 2, min_nodes: 2, start_up: 3s, down: {after: 30s, step: 50%}, seasonal: false}
 `
-
-// A service of workers follows its load up in seconds and down slowly, over the
-// nodes of a fleet; a node that dies takes nothing with it.
-func TestAFleetFollowsItsLoad(t *testing.T) {
-	f := newWholeFleet(t, 2)
-	f.release("shop", "web", scaledWeb)
-	f.on(f.Servers[0], "run", "--listen", "")
-	took := soon(t, 90*time.Second, "the first placement", func() error {
-		if n, by := f.ready("shop/web"); n < 2 || len(by) < 2 {
-			return fmt.Errorf("ready %v", by)
-		}
-		return nil
-	})
-	t.Logf("first placement: %.1f s", took.Seconds())
-	l := f.load("shop-web", 20)
-	pause(t.Context(), 15*time.Second) // a load must be there before it can step
-	l.rate.Store(60)                   // six busy workers
-	took = soon(t, 60*time.Second, "workers for the load", func() error {
-		if n, by := f.ready("shop/web"); n < 7 {
-			return fmt.Errorf("ready %v", by)
-		}
-		return nil
-	})
-	t.Logf("from the step to seven ready workers: %.1f s", took.Seconds())
-	pause(t.Context(), 10*time.Second)
-	high, by := f.ready("shop/web")
-	l.rate.Store(40)
-	took = soon(t, 4*time.Minute, "fewer workers", func() error {
-		if n, by := f.ready("shop/web"); n >= high {
-			return fmt.Errorf("ready %v", by)
-		}
-		return nil
-	})
-	t.Logf("from %v: the first one less after %.1f s", by, took.Seconds())
-	sent, failed := l.sent.Load(), l.failed.Load()
-	if t.Logf("%d requests, %d failed", sent, failed); failed > 0 {
-		t.Errorf("%d of %d requests failed while workers came and went", failed, sent)
-	}
-	before, _ := f.ready("shop/web")
-	dead := f.Hosts[1]
-	dead.Kill(t)
-	took = soon(t, 2*time.Minute, "the share of a dead node elsewhere", func() error {
-		_, by := f.ready("shop/web")
-		w, err := f.consul.Want(t.Context(), dead.Name())
-		if n := by[f.Hosts[0].Name()]; err != nil || n < before-1 || len(w.Services) > 0 && w.Services[0].Count > 0 {
-			return fmt.Errorf("ready %v, before %d; the dead node is told %v, %v", by, before, w.Services, err)
-		}
-		return nil
-	})
-	t.Logf("from the death of a node to its share elsewhere: %.1f s", took.Seconds())
-}

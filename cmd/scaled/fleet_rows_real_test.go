@@ -1,0 +1,274 @@
+//go:build real
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"svckit/lib/fleet"
+	"svckit/lib/planner"
+	"svckit/lib/scale"
+)
+
+// webOf is a service of gunicorn workers with these scale settings beside the usual ones.
+func webOf(scaling string) string {
+	return `    command: [gunicorn, -c, /srv/app/gunicorn.conf.py, "app:application"]
+    master: gunicorn
+    port: 8000
+    check: {http: /healthz, interval: 1s, timeout: 5s, min_healthy: 1s, deadline: 60s}
+    stop: {timeout: 15s, drain: 1s}
+    scale: {strategy: busy_ratio, wait: 5%, wait_over: 100ms, min: 2, min_nodes: 2, start_up: 3s, seasonal: false` + scaling + "}\n"
+}
+
+const cheapWeb = `    command: [uwsgi, --plugin, python3, --chdir, /srv/app, --module, "app:marked", --need-app, --master, --processes, "8", --cheaper, "1", --cheaper-initial, "1",
+              --cheaper-algo, manual, --master-fifo, /tmp/fifo, --http-socket, "0.0.0.0:8000", --stats, /tmp/stats.sock, --die-on-term, --disable-logging, --listen, "100"]
+    master: uwsgi
+    port: 8000
+    check: {http: /healthz, interval: 1s, timeout: 5s, min_healthy: 1s, deadline: 60s}
+    stop: {timeout: 15s, drain: 1s}
+    scale: {strategy: busy_ratio, wait: 5%, wait_over: 100ms, min: 2, min_nodes: 2, start_up: 3s, seasonal: false}
+`
+
+const boxes = `    command: [gunicorn, -c, /srv/app/gunicorn.conf.py, "app:application"]
+    port: 8000
+    check: {http: /healthz, interval: 1s, timeout: 5s, min_healthy: 1s, deadline: 60s}
+    stop: {timeout: 15s, drain: 500ms}
+    scale: {unit: instances, strategy: noop, min: 1, spread: equal}
+`
+
+// One fleet, on which each of these goes on beside the others, with everything
+// real: Consul, engines, gunicorn, uWSGI, Redis, agents and planners.
+func TestAFleet(t *testing.T) {
+	f := newWholeFleet(t, 3)
+	first := f.on(f.Servers[0], "run", "--listen", "")
+	second := f.on(f.Servers[1], "run", "--listen", "")
+	t.Run("rows", func(t *testing.T) {
+		for name, row := range map[string]func(*testing.T, *wholeFleet){
+			"gunicorn follows its load":                      gunicornFollows,
+			"uwsgi follows its load":                         uwsgiFollows,
+			"instances spread over nodes":                    instancesSpread,
+			"an announcement raises before the load":         announcedFirst,
+			"a load that is cut at its source loses nothing": collapseTrap,
+			"consumers drain a burst":                        queueDrained,
+		} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				row(t, f)
+			})
+		}
+	})
+	if t.Failed() {
+		return
+	}
+	t.Run("a leader that is killed is followed, and nothing is lowered", func(t *testing.T) { leaderKilled(t, f, first, second) })
+	t.Run("the share of a dead node goes elsewhere", func(t *testing.T) { nodeKilled(t, f) })
+}
+
+func (f *wholeFleet) atLeast(service string, n, nodes int) func() error {
+	return func() error {
+		if total, by := f.ready(service); total < n || len(by) < nodes {
+			return fmt.Errorf("ready %v", by)
+		}
+		return nil
+	}
+}
+
+// lost fails a test whose requests failed.
+func (l *traffic) lost(t *testing.T, when string) {
+	t.Helper()
+	sent, failed := l.sent.Load(), l.failed.Load()
+	if t.Logf("%s: %d requests, %d failed", when, sent, failed); failed > 0 {
+		t.Errorf("%s: %d of %d requests failed", when, failed, sent)
+	}
+}
+
+func gunicornFollows(t *testing.T, f *wholeFleet) {
+	f.release(t, "shop", "web", webOf(", down: {after: 30s, step: 50%}"))
+	took := soon(t, 2*time.Minute, "the first placement", f.atLeast("shop/web", 2, 2))
+	t.Logf("first placement: %.1f s", took.Seconds())
+	l := f.load(t, "shop-web", 20)
+	pause(t.Context(), 15*time.Second) // a load must be there before it can step
+	l.rate.Store(60)                   // six busy workers
+	took = soon(t, 90*time.Second, "workers for the load", f.atLeast("shop/web", 7, 2))
+	t.Logf("from the step to seven ready workers: %.1f s", took.Seconds())
+	pause(t.Context(), 10*time.Second)
+	high, by := f.ready("shop/web")
+	l.rate.Store(40)
+	took = soon(t, 4*time.Minute, "fewer workers", func() error {
+		if n, by := f.ready("shop/web"); n >= high {
+			return fmt.Errorf("ready %v", by)
+		}
+		return nil
+	})
+	t.Logf("from %v: the first one less after %.1f s", by, took.Seconds())
+	l.lost(t, "while workers came and went")
+}
+
+func uwsgiFollows(t *testing.T, f *wholeFleet) {
+	f.release(t, "cheap", "web", cheapWeb)
+	soon(t, 2*time.Minute, "the first placement", f.atLeast("cheap/web", 2, 2))
+	l := f.load(t, "cheap-web", 40) // four busy workers
+	took := soon(t, 2*time.Minute, "workers for the load", f.atLeast("cheap/web", 5, 2))
+	t.Logf("from the step to five ready workers: %.1f s", took.Seconds())
+	l.lost(t, "while uwsgi got workers")
+}
+
+func instancesSpread(t *testing.T, f *wholeFleet) {
+	f.release(t, "box", "web", boxes)
+	soon(t, 2*time.Minute, "the first placement", f.atLeast("box/web", 1, 1))
+	l := f.load(t, "box-web", 5)
+	set := func(n int) {
+		if _, err := f.consul.SetHand(t.Context(), "box/web", &scale.Hand{Size: &n, Who: "test", Why: "test"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set(4)
+	soon(t, 3*time.Minute, "four instances on three nodes", f.atLeast("box/web", 4, 3))
+	set(1)
+	soon(t, 3*time.Minute, "one instance", func() error {
+		if n, by := f.ready("box/web"); n != 1 {
+			return fmt.Errorf("ready %v", by)
+		}
+		return nil
+	})
+	l.lost(t, "while instances came and went")
+}
+
+func announcedFirst(t *testing.T, f *wholeFleet) {
+	f.release(t, "push", "web", webOf(""))
+	soon(t, 2*time.Minute, "the first placement", f.atLeast("push/web", 2, 2))
+	l := f.load(t, "push-web", 5)
+	pause(t.Context(), 15*time.Second) // so that the time of a request is known
+	now := time.Now().Unix()
+	err := f.consul.Announce(t.Context(), planner.Announcement{Service: "push/web", Announcement: scale.Announcement{ID: "sale", Who: "test", From: now, Until: now + 120, RPS: 60}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	took := soon(t, 90*time.Second, "workers before the load", f.atLeast("push/web", 7, 2))
+	t.Logf("from the announcement to seven ready workers, without load: %.1f s", took.Seconds())
+	l.lost(t, "while it was announced")
+}
+
+func collapseTrap(t *testing.T, f *wholeFleet) {
+	f.release(t, "trap", "web", webOf(", down: {after: 10s, step: 100%}"))
+	soon(t, 2*time.Minute, "the first placement", f.atLeast("trap/web", 2, 2))
+	l := f.load(t, "trap-web", 40)
+	soon(t, 90*time.Second, "workers for the load", f.atLeast("trap/web", 5, 2))
+	pause(t.Context(), 75*time.Second) // a minute of load is what the guard compares with
+	before, _ := f.ready("trap/web")
+	l.rate.Store(0)
+	least := before
+	for end := time.Now().Add(45 * time.Second); time.Now().Before(end); pause(t.Context(), time.Second) {
+		n, _ := f.ready("trap/web")
+		least = min(least, n)
+	}
+	status, err := f.consul.Status(t.Context(), "trap/web")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if least < before {
+		t.Errorf("from %d workers to %d while nothing came; it says %s", before, least, status.Words)
+	}
+	if !strings.Contains(status.Words, "guard") && status.Reason != scale.Guarded {
+		t.Errorf("it says %s (%s)", status.Words, status.Reason)
+	}
+	l.rate.Store(40)
+	pause(t.Context(), 10*time.Second)
+	l.lost(t, "with the load cut and back")
+}
+
+func leaderKilled(t *testing.T, f *wholeFleet, planners ...*program) {
+	leader, err := f.consul.Planner(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := map[string]int{}
+	wants, _, err := f.consul.Wants(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range wants {
+		for _, a := range w.Services {
+			before[w.Node+" "+a.Name] = a.Count
+		}
+	}
+	for k, p := range planners {
+		if f.Servers[k].Name() == leader.Node {
+			p.signal(t, syscall.SIGKILL)
+		}
+	}
+	took := soon(t, time.Minute, "another leader", func() error {
+		now, err := f.consul.Planner(t.Context())
+		if err == nil && now.Epoch == leader.Epoch {
+			err = errors.New("the dead one still leads")
+		}
+		return err
+	})
+	t.Logf("taken over %.1f s after the leader was killed", took.Seconds())
+	pause(t.Context(), 15*time.Second) // three cycles of a leader that knows little
+	wants, _, err = f.consul.Wants(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range wants {
+		for _, a := range w.Services {
+			if n := before[w.Node+" "+a.Name]; a.Count < n {
+				t.Errorf("%s on %s went from %d to %d with the leader", a.Name, w.Node, n, a.Count)
+			}
+		}
+	}
+}
+
+func nodeKilled(t *testing.T, f *wholeFleet) {
+	dead := f.Hosts[2]
+	before, err := f.consul.Want(t.Context(), dead.Name())
+	if err != nil || len(before.Services) == 0 {
+		t.Fatalf("the node runs nothing: %+v %v", before, err)
+	}
+	names := map[string]int{}
+	for _, a := range before.Services {
+		if a.Count > 0 {
+			names[a.Name], _ = f.ready(a.Name)
+		}
+	}
+	dead.Kill(t)
+	took := soon(t, 3*time.Minute, "the share of a dead node elsewhere", func() error {
+		w, err := f.consul.Want(t.Context(), dead.Name())
+		if err != nil {
+			return err
+		}
+		for _, a := range w.Services {
+			if a.Count > 0 {
+				return fmt.Errorf("the dead node is still told %d of %s", a.Count, a.Name)
+			}
+		}
+		haves, _, err := f.consul.Haves(t.Context())
+		if err != nil {
+			return err
+		}
+		for name, n := range names {
+			if now := readyOn(haves, name, dead.Name()); now < n-1 { // sizes go down slowly meanwhile
+				return fmt.Errorf("%s has %d ready on the others, %d before", name, now, n)
+			}
+		}
+		return nil
+	})
+	t.Logf("from the death of a node to its share elsewhere: %.1f s", took.Seconds())
+}
+
+// readyOn is what serves of a service on all nodes but one.
+func readyOn(haves []fleet.Have, service, but string) (n int) {
+	for _, h := range haves {
+		for _, r := range h.Services {
+			if r.Name == service && h.Node != but {
+				n += r.Ready
+			}
+		}
+	}
+	return n
+}
