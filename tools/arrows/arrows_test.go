@@ -34,7 +34,7 @@ func rules() Rules {
 			// Do.
 			{Package: "apply", Imports: append(slices.Clone(facts), "cpuset", "rollout")},
 			{Package: "nodeagent", Imports: append(slices.Clone(facts), "monitor", "sample")}, // scaled node: what runs beside what, and what is served
-			{Package: "follow", Imports: append(slices.Clone(facts), "answer")}, // keeps what svc-dns says up to date
+			{Package: "follow", Imports: append(slices.Clone(facts), "answer")},               // keeps what svc-dns says up to date
 			// Reach: one outside system each, and never one another.
 			{Package: "code", Imports: reach}, // the code of services on the node's disk
 			{Package: "consul", Imports: append(slices.Clone(reach), "answer")},
@@ -42,13 +42,14 @@ func rules() Rules {
 			{Package: "delivery", Imports: reach}, // files and secrets on the node's tmpfs
 			{Package: "dnsd", Imports: append(slices.Clone(reach), "answer")},
 			{Package: "docker", Imports: reach},
-			{Package: "proc"}, // processes of this node and the files they see: what master and monitor stand on
+			{Package: "proc"},                                                            // processes of this node and the files they see: what master and monitor stand on
 			{Package: "master", Imports: append(slices.Clone(reach), "proc", "rollout")}, // gunicorn and uWSGI in containers
 			{Package: "monitor", Imports: append(slices.Clone(reach), "proc", "sample")}, // what services on this node do now
-			{Package: "link", Imports: reach},                                    // the interface that carries svc-dns's address
+			{Package: "link", Imports: reach},                                            // the interface that carries svc-dns's address
 			{Package: "node", Imports: reach},
 			{Package: "notify", Imports: reach}, // the webhooks of an app
 			{Package: "probe", Imports: reach},
+			{Package: "queue", Imports: append(slices.Clone(reach), "sample")}, // how long queues are that services consume
 			{Package: "registry", Imports: reach},
 			{Package: "source", Imports: reach},
 			{Package: "systemd", Imports: reach}, // the service manager that a daemon was started by
@@ -76,6 +77,8 @@ func rules() Rules {
 			"github.com/vishvananda/netlink":                   {"lib/link"},
 			"github.com/prometheus/client_golang":              {"cmd"},
 			"github.com/prometheus/procfs":                     {"lib/monitor"},
+			"github.com/redis/go-redis":                        {"lib/queue"},
+			"github.com/rabbitmq/amqp091-go":                   {"lib/queue"}, // its tests
 			"github.com/urfave/cli":                            {"lib/tool", "cmd"},
 			"gonum.org/v1/plot":                                {"cmd/scaled"},
 			"svckit/lab":                                       {"lab"},
