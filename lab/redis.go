@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// Redis returns a redis-server. Debian's package of that name would start one on
+// RedisServer returns a redis-server. Debian's package of that name would start one on
 // port 6379; the program is also in redis-tools, and is what it is called.
-func Redis(t testing.TB) string {
+func RedisServer(t testing.TB) string {
 	t.Helper()
 	program, err := exec.LookPath("redis-check-rdb")
 	if err != nil {

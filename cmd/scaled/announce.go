@@ -44,7 +44,7 @@ kept until the hold is over; then the service goes down as always. When nothing 
 					return err
 				}
 			}
-			o := order{Service: a.Service, Words: fmt.Sprintf("announced %s for %s: %s, %s", a.ID, a.Service, load(a), ends(a.Until))}
+			o := order{Service: a.Service, Words: fmt.Sprintf("announced %s for %s: %s, %s", a.ID, a.Service, loadWords(a), ends(a.Until))}
 			return give(ctx, w, s, o, func(ctx context.Context, k *consul.Client) (bool, error) { return true, k.Announce(ctx, a) })
 		}),
 	}
@@ -93,7 +93,7 @@ func demandNow(ctx context.Context, w *here.Node, s *tool.Session, name string) 
 	return status.Demand, nil
 }
 
-func load(a planner.Announcement) string {
+func loadWords(a planner.Announcement) string {
 	if a.RPS > 0 {
 		return strconv.FormatFloat(a.RPS, 'g', -1, 64) + " requests per second"
 	}
@@ -149,7 +149,7 @@ func (o announced) write(w io.Writer, s *tool.Session, now time.Time) {
 		case a.Until <= now.Unix():
 			state = "over"
 		}
-		t.Row(a.Service, a.ID, load(a), state, ends(a.Until), a.Who)
+		t.Row(a.Service, a.ID, loadWords(a), state, ends(a.Until), a.Who)
 	}
 	t.Write(w)
 }

@@ -31,7 +31,7 @@ func queueDrained(t *testing.T, f *wholeFleet) {
 	host, _, _ := strings.Cut(f.Registry, ":")
 	address := net.JoinHostPort(host, fmt.Sprint(lab.FreePorts(t, 1)[0]))
 	_, port, _ := net.SplitHostPort(address)
-	server := exec.Command(lab.Redis(t), "--bind", host, "--port", port, "--save", "", "--protected-mode", "no", "--dir", t.TempDir())
+	server := exec.Command(lab.RedisServer(t), "--bind", host, "--port", port, "--save", "", "--protected-mode", "no", "--dir", t.TempDir())
 	var said bytes.Buffer
 	server.Stdout, server.Stderr = &said, &said
 	if err := server.Start(); err != nil {

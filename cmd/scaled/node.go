@@ -197,7 +197,7 @@ func worldOf(ctx context.Context, w *here.Node, s *tool.Session, client *consul.
 		return nodeagent.World{}, err
 	}
 	return nodeagent.World{
-		Instances: engine.InstancesSince, Masters: masters, Read: m.Read, Now: w.Now,
+		Instances: engine.InstancesSince, Masters: masters, Read: m.Read, Now: w.Now, Queue: queuesOf(client, s.Hide),
 		Spec: func(ctx context.Context, app, release string) (spec.App, error) {
 			r, err := client.Release(ctx, app, release)
 			if err != nil {

@@ -246,7 +246,7 @@ func TestContainersOfSvcRunFindServicesByNameAndByTheirWorkers(t *testing.T) {
 func (n *shopNode) followsItsCache(front string) {
 	t := n.t
 	t.Helper()
-	program := lab.Redis(t)
+	program := lab.RedisServer(t)
 	start := func(address string) (end func()) {
 		t.Helper()
 		n.inside("ip", "address", "add", address+"/32", "dev", "lo")

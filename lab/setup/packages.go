@@ -36,6 +36,7 @@ func needs() []need {
 		{"fish", "fish"},
 		{"docker-compose", "docker-compose"}, // the benchmark of reloads
 		{"wrk", "wrk"},                       // load on services that are reloaded
+		{"rabbitmq-server", "rabbitmq-server"},
 	}
 }
 

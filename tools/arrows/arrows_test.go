@@ -53,6 +53,7 @@ func rules() Rules {
 			{Package: "node", Imports: reach},
 			{Package: "notify", Imports: reach}, // the webhooks of an app
 			{Package: "probe", Imports: reach},
+			{Package: "queue", Imports: append(slices.Clone(reach), "sample")}, // how long queues are that services consume
 			{Package: "registry", Imports: reach},
 			{Package: "source", Imports: reach},
 			{Package: "systemd", Imports: reach}, // the service manager that a daemon was started by
@@ -80,6 +81,8 @@ func rules() Rules {
 			"github.com/vishvananda/netlink":                   {"lib/link"},
 			"github.com/prometheus/client_golang":              {"cmd"},
 			"github.com/prometheus/procfs":                     {"lib/monitor"},
+			"github.com/redis/go-redis":                        {"lib/queue"},
+			"github.com/rabbitmq/amqp091-go":                   {"lib/queue"}, // its tests
 			"github.com/urfave/cli":                            {"lib/tool", "cmd"},
 			"gonum.org/v1/plot":                                {"cmd/scaled"},
 			"svckit/lab":                                       {"lab"},
