@@ -47,9 +47,6 @@ what crashed comes back and nothing is lowered. Services that no wish names are 
 			&cli.StringFlag{Name: "tls-ca", Usage: "answer clients with a certificate of the CA in `FILE` (default: scaled_ca)"},
 		},
 		Action: tool.Daemon(func(ctx context.Context, s *tool.Session, c *cli.Context) error {
-			if len(s.Args) > 0 {
-				return fault.New(fault.Usage, "node takes no argument: it watches every service of this node")
-			}
 			a, err := newAgent(ctx, w, s, c)
 			if err != nil {
 				return err
@@ -200,7 +197,7 @@ func worldOf(ctx context.Context, w *here.Node, s *tool.Session, client *consul.
 		return nodeagent.World{}, err
 	}
 	return nodeagent.World{
-		Instances: engine.InstancesSince, Masters: masters, Read: m.Read, Now: w.Now,
+		Instances: engine.InstancesSince, Masters: masters, Read: m.Read, Now: w.Now, Queue: queuesOf(client, s.Hide),
 		Spec: func(ctx context.Context, app, release string) (spec.App, error) {
 			r, err := client.Release(ctx, app, release)
 			if err != nil {

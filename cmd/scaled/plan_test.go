@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"svckit/lib/here"
 	"svckit/lib/planner"
 	"svckit/lib/tool"
 )
@@ -16,7 +17,7 @@ import (
 func call(t *testing.T, stdin string, args ...string) (code int, out, talk string) {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
-	code = tool.Run(t.Context(), app(), append([]string{"scaled"}, args...), strings.NewReader(stdin), &stdout, &stderr)
+	code = tool.Run(t.Context(), app(here.This()), append([]string{"scaled"}, args...), strings.NewReader(stdin), &stdout, &stderr)
 	return code, stdout.String(), stderr.String()
 }
 

@@ -34,6 +34,8 @@ func needs() []need {
 		{"fish", "fish"},
 		{"docker-compose", "docker-compose"}, // the benchmark of reloads
 		{"wrk", "wrk"},                       // load on services that are reloaded
+		{"redis-server", "redis-server"},     // queues that services consume
+		{"rabbitmq-server", "rabbitmq-server"},
 	}
 }
 

@@ -95,12 +95,12 @@ func Clock() time.Duration {
 // creation. lost reports that one of them is not what it was: list them again.
 func (m *Monitor) Read(ctx context.Context, at time.Time, targets []Target) (r sample.Reading, lost bool) {
 	m.round++
-	r = sample.Reading{At: at, Mono: Clock()}
+	served := m.ask(ctx, targets)
+	r = sample.Reading{At: at, Mono: Clock()} // what follows takes milliseconds
 	var err error
 	if r.Node, err = machine(m.fs); err != nil {
 		r.Node = sample.Node{}
 	}
-	served := m.ask(ctx, targets)
 	of := map[string]int{}
 	for k, t := range targets {
 		n, there := of[t.name()]

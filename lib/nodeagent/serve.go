@@ -41,6 +41,9 @@ func (s Serving) listen() (net.Listener, error) {
 	if s.Listener != nil {
 		return s.Listener, nil
 	}
+	if s.Listen == "" { // would be every address
+		return nil, fault.New(fault.Invalid, "serve samples: no address")
+	}
 	l, err := net.Listen("tcp", s.Listen)
 	if err != nil {
 		return nil, fault.New(fault.Failed, "listen: %w", err)
@@ -98,6 +101,7 @@ func (a *Agent) handler() http.Handler {
 			}
 			if !shows(r, want) {
 				w.Header().Set("WWW-Authenticate", "Bearer")
+				w.Header().Set("Connection", "close") // who may not ask keeps no room
 				http.Error(w, "not allowed", http.StatusUnauthorized)
 				return
 			}

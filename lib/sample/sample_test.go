@@ -139,6 +139,18 @@ func TestWhatNothingTellsOfIsNotZero(t *testing.T) {
 	}
 }
 
+func TestTheFirstRequestsOfAllAreSeen(t *testing.T) {
+	book := New("n")
+	silent := Instance{ID: "i", Ready: 2}
+	speaks := Instance{ID: "i", Ready: 2, Source: Marks, Waiting: 3, Workers: []Work{{Key: "1", Slots: 1, Begun: 1, Active: 1, Elapsed: 0.5}}}
+	for k, i := range []Instance{silent, silent, speaks} {
+		book.Add(Reading{At: time.Unix(int64(k), 0), Mono: time.Duration(k+1) * time.Second, Services: []Service{{Name: "a/web", Instances: []Instance{i}}}})
+	}
+	if q := requestsOf(t, book.Sample(Applied{})); q.Rate1 != 4 || q.Busy10 != 0.5 || q.Since != 1 {
+		t.Errorf("one was taken and three wait: %+v", q)
+	}
+}
+
 func TestAnotherSourceOfTheSameInstanceInventsNothing(t *testing.T) {
 	book := New("n")
 	for k, source := range []Source{Stats, Stats, Marks, Marks} {

@@ -15,6 +15,7 @@ type series struct {
 	whole   bool          // there is one
 	since   time.Time     // since when there is no gap
 	source  Source
+	waited  float64           // at the last reading that counts
 	workers map[string]Work   // instance/key → as read last
 	lives   map[string]Source // instances of the last reading that counts
 	cpu     map[string]*mark  // instance → its CPU
@@ -35,7 +36,8 @@ func (s *series) add(at time.Time, mono time.Duration, r Service) {
 	}
 	source := speaking(r.Instances)
 	dt := mono - s.mono
-	fresh := !s.whole || dt > maxGap || (source == Silent) != (s.source == Silent)
+	fresh := !s.whole || dt > maxGap
+	spoke := source != Silent && s.source == Silent && !fresh
 	t := tick{end: mono, dt: dt}
 	workers, lives := map[string]Work{}, map[string]Source{}
 	for _, i := range r.Instances {
@@ -54,10 +56,14 @@ func (s *series) add(at time.Time, mono time.Duration, r Service) {
 			t.busy += float64(max(w.Active, 0)) * dt.Seconds()
 		}
 	}
-	s.workers, s.lives, s.mono, s.whole, s.source = workers, lives, mono, true, source
-	if fresh {
+	waited := s.waited
+	s.workers, s.lives, s.mono, s.whole, s.source, s.waited = workers, lives, mono, true, source, t.waiting
+	switch {
+	case fresh:
 		s.ring, s.since = ring{first: t.waiting}, at
 		return
+	case spoke: // the first requests ever: what they are is known, since there were none before
+		s.ring, s.since = ring{first: waited}, at.Add(-dt)
 	}
 	s.ring.add(t)
 }

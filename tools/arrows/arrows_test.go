@@ -34,9 +34,9 @@ func rules() Rules {
 			{Package: "wish", Imports: append(slices.Clone(facts), "planner", "rollout", "scale"), Pure: true}, // how a node gets to what the planner wants of it
 			// Do.
 			{Package: "apply", Imports: append(slices.Clone(facts), "cpuset", "rollout")},
+			{Package: "nodeagent", Imports: append(slices.Clone(facts), "monitor", "sample")},   // scaled node: what runs beside what, and what is served
 			{Package: "follow", Imports: append(slices.Clone(facts), "answer")},                 // keeps what svc-dns says up to date
 			{Package: "hand", Imports: append(slices.Clone(facts), "planner", "scale", "wish")}, // keeps a node at its wish
-			{Package: "nodeagent", Imports: append(slices.Clone(facts), "monitor", "sample")},   // scaled node: what runs beside what, and what is served
 			// Reach: one outside system each, and never one another.
 			{Package: "code", Imports: reach}, // the code of services on the node's disk
 			{Package: "consul", Imports: append(slices.Clone(reach), "answer", "place", "planner", "scale")},
@@ -51,6 +51,7 @@ func rules() Rules {
 			{Package: "node", Imports: reach},
 			{Package: "notify", Imports: reach}, // the webhooks of an app
 			{Package: "probe", Imports: reach},
+			{Package: "queue", Imports: append(slices.Clone(reach), "sample")}, // how long queues are that services consume
 			{Package: "registry", Imports: reach},
 			{Package: "source", Imports: reach},
 			{Package: "systemd", Imports: reach}, // the service manager that a daemon was started by
@@ -78,6 +79,8 @@ func rules() Rules {
 			"github.com/vishvananda/netlink":                   {"lib/link"},
 			"github.com/prometheus/client_golang":              {"cmd"},
 			"github.com/prometheus/procfs":                     {"lib/monitor"},
+			"github.com/redis/go-redis":                        {"lib/queue"},
+			"github.com/rabbitmq/amqp091-go":                   {"lib/queue"}, // its tests
 			"github.com/urfave/cli":                            {"lib/tool", "cmd"},
 			"gonum.org/v1/plot":                                {"cmd/scaled"},
 			"svckit/lab":                                       {"lab"},
