@@ -177,7 +177,7 @@ func TestTheAgentIsFoundInConsulAndComesBack(t *testing.T) {
 	r := newNodeRig(t)
 	stop := r.watch()
 	known := func() string {
-		res, err := http.Get(r.agent.URL() + "/v1/health/service/" + nodeagent.ServiceName + "?passing")
+		res, err := http.Get(r.agent.URL() + "/v1/health/service/" + fleet.MonitorService + "?passing")
 		if err != nil {
 			return err.Error()
 		}

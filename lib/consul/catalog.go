@@ -43,6 +43,9 @@ func (c *Client) Registrations(ctx context.Context) ([]fleet.Registration, error
 			continue
 		}
 		r := registration(s, append(byService[s.ID], byService[""]...))
+		if r.Name == fleet.MonitorService {
+			continue // ours, and no instance of an app
+		}
 		if !ours(r) {
 			c.log.Warn("skip malformed registration that bears our mark", "id", shown(s.ID))
 			continue

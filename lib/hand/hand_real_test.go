@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"svckit/lab"
 	"svckit/lab/load"
 	"svckit/lib/fleet"
 	"svckit/lib/here"
@@ -272,4 +273,44 @@ func TestWithoutConsulTheWishStaysInForce(t *testing.T) {
 	r.lead()
 	r.wishes(r.ask("web", "workers", 3))
 	r.expect("web", 3)
+}
+
+// The whole daemon, with its monitor: what it sees drives the fast lane.
+func TestTheFastLaneRaisesWithoutPlannerAndConsul(t *testing.T) {
+	r := newRig(t)
+	scaled := filepath.Join(t.TempDir(), "scaled")
+	command(t, "go", "build", "-o", scaled, "svckit/cmd/scaled")
+	at := fmt.Sprintf("127.0.0.1:%d", lab.FreePorts(t, 1)[0])
+	r.run(scaled, "node", "--listen", at)
+	a := r.ask("cheap", "workers", 2)
+	a.Room = 3
+	r.wishes(a)
+	r.expect("cheap", 2)
+	r.eventually("the monitor knows it", func() bool {
+		res, err := http.Get("http://" + at + "/v1/sample")
+		if err != nil {
+			return false
+		}
+		defer res.Body.Close()
+		var now fleet.Sample
+		text, _ := io.ReadAll(res.Body)
+		t.Logf("%s", text)
+		return json.Unmarshal(text, &now) == nil && len(now.Services) == 1 && now.Services[0].Requests != nil && now.Services[0].Ready == 2 && now.Gen > 0
+	})
+	r.agent.Kill()
+	r.eventually("the hand knows", func() bool { return strings.Contains(r.said.String(), "Consul is away") })
+	var all []*load.Load
+	for range 6 {
+		all = append(all, r.loaded("cheap"))
+	}
+	took := r.eventually("the fast lane has used its room", func() bool { return r.workers("cheap") == 5 })
+	for _, l := range all {
+		l.Stop()
+		if l.Failed.Load() > 0 {
+			t.Errorf("%d requests lost: %v", l.Failed.Load(), l.Errors())
+		}
+	}
+	if took > 30*time.Second {
+		t.Errorf("it took %s", took)
+	}
 }

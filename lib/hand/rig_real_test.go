@@ -213,12 +213,15 @@ func (t *text) String() string {
 }
 
 // start runs a hand as a process of its own.
-func (r *rig) start() {
+func (r *rig) start() { r.run(os.Args[0]) }
+
+// run runs a program that has a hand.
+func (r *rig) run(name string, args ...string) {
 	r.t.Helper()
 	if r.said == nil {
 		r.said = &text{}
 	}
-	r.hand = exec.Command(os.Args[0])
+	r.hand = exec.Command(name, args...)
 	r.hand.Env = append(os.Environ(), asProgram+"=hand")
 	r.hand.Stdout, r.hand.Stderr = r.said, r.said
 	r.hand.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
