@@ -43,7 +43,11 @@ func TestAReplacedTokenFileIsReadAgain(t *testing.T) {
 		{"as it is at the start", func() {}, "first"},
 		{"replaced", func() { write("the second\n") }, "the second"},
 		{"emptied", func() { write("\n") }, "the second"},
-		{"gone", func() { os.Remove(file) }, "the second"},
+		{"gone", func() {
+			if err := os.Remove(file); err != nil {
+				t.Fatal(err)
+			}
+		}, "the second"},
 		{"there again", func() { write("third") }, "third"},
 	} {
 		row.change()

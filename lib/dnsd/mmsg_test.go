@@ -175,23 +175,23 @@ func TestRepliesArePackedByClientAndLength(t *testing.T) {
 	for _, row := range []struct {
 		name    string
 		replies []reply
-		want    []uint64 // replies in each packet of the system call
+		want    []int // replies in each packet of the system call
 	}{
 		{"none", nil, nil},
-		{"of one client", many(3, 100), []uint64{3}},
-		{"of two clients in turn", []reply{{text: text(9), client: one}, {text: text(9), client: two}, {text: text(9), client: one}}, []uint64{2, 1}},
-		{"of two addresses with one port", []reply{{text: text(9), client: one}, {text: text(9), client: other}}, []uint64{1, 1}},
-		{"of two lengths", []reply{{text: text(9), client: one}, {text: text(8), client: one}, {text: text(9), client: one}}, []uint64{2, 1}},
-		{"longer than a path may take", many(2, maxSegmentSize+1), []uint64{1, 1}},
-		{"more than fit into a packet", many(60, 1200), []uint64{50, 10}},
+		{"of one client", many(3, 100), []int{3}},
+		{"of two clients in turn", []reply{{text: text(9), client: one}, {text: text(9), client: two}, {text: text(9), client: one}}, []int{2, 1}},
+		{"of two addresses with one port", []reply{{text: text(9), client: one}, {text: text(9), client: other}}, []int{1, 1}},
+		{"of two lengths", []reply{{text: text(9), client: one}, {text: text(8), client: one}, {text: text(9), client: one}}, []int{2, 1}},
+		{"longer than a path may take", many(2, maxSegmentSize+1), []int{1, 1}},
+		{"more than fit into a packet", many(60, 1200), []int{50, 10}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			s := newSender(nil, batch)
 			s.pack(row.replies)
-			var got []uint64
+			var got []int
 			for i := range s.count {
 				h := &s.headers[i].header
-				got = append(got, uint64(h.Iovlen))
+				got = append(got, int(h.Iovlen))
 				if together := h.Controllen > 0; together != (h.Iovlen > 1) {
 					t.Errorf("packet %d of %d replies says that it is segmented: %v", i, h.Iovlen, together)
 				}
