@@ -14,57 +14,48 @@ import (
 type listening struct {
 	open    bool // somebody listens
 	waiting int  // connections that are complete and that nobody has accepted
-	unread  int  // accepted ones with bytes that nobody has read yet
 }
 
 // mostSockets bounds how many sockets are looked at for unread ones.
 const mostSockets = 100_000
 
-// listenOn reads /proc/PID/net/tcp and tcp6. Listening sockets come first in
-// both, so the look ends behind them unless deep is set. Their receive queue
-// counts the connections that wait (tcp_diag(7), net/ipv4/tcp_ipv4.c).
-func listenOn(pid, port int, deep bool) (out listening, err error) {
-	read := 0
+// unread counts the accepted connections to a port with bytes that nobody has
+// read yet, by /proc/PID/net/tcp and tcp6. It is slow: see diag.
+func unread(pid, port int) (n int, err error) {
 	for _, name := range []string{"tcp", "tcp6"} {
 		f, err := os.Open("/proc/" + strconv.Itoa(pid) + "/net/" + name)
-		if errors.Is(err, fs.ErrNotExist) && name == "tcp6" && read > 0 {
+		if errors.Is(err, fs.ErrNotExist) && name == "tcp6" {
 			continue // without IPv6
 		}
 		if err != nil {
-			return listening{}, err
+			return 0, err
 		}
-		out.scan(f, port, deep)
+		n += unreadIn(f, port)
 		_ = f.Close()
-		read++
 	}
-	return out, nil
+	return n, nil
 }
 
 // States of a socket in /proc/net/tcp (include/net/tcp_states.h).
 const (
 	stateEstablished = "01"
-	stateListen      = "0A"
 	stateCloseWait   = "08" // the client has sent all that it will
 )
 
-func (l *listening) scan(r io.Reader, port int, deep bool) {
+func unreadIn(r io.Reader, port int) (n int) {
 	lines := bufio.NewScanner(r)
 	lines.Scan() // titles
-	for n := 0; n < mostSockets && lines.Scan(); n++ {
+	for range mostSockets {
+		if !lines.Scan() {
+			break
+		}
 		local, state, queue, inode, ok := socket(lines.Text())
-		switch {
-		case !ok:
-		case state == stateListen:
-			if local == port {
-				l.open = true
-				l.waiting += queue
-			}
-		case !deep:
-			return
-		case local == port && queue > 0 && inode != "0" && (state == stateEstablished || state == stateCloseWait):
-			l.unread++
+		// One that nobody has accepted has no inode.
+		if ok && local == port && queue > 0 && inode != "0" && (state == stateEstablished || state == stateCloseWait) {
+			n++
 		}
 	}
+	return n
 }
 
 // socket reads one line: "  0: 0100007F:1F40 00000000:0000 0A 00000000:00000003 … uid timeout inode …".

@@ -59,8 +59,9 @@ type seen struct {
 	group   group
 	memory  int64
 	workers map[int]worker // by pid of the node
-	broken  int            // rounds until its stats are asked for again
-	why     string         // it broke
+	sockets *diag
+	broken  int    // rounds until its stats are asked for again
+	why     string // it broke
 }
 
 // worker is a child of a master.
@@ -123,7 +124,7 @@ func (m *Monitor) Read(ctx context.Context, at time.Time, targets []Target) (r s
 	}
 	for id, s := range m.known {
 		if s.round != m.round {
-			delete(m.known, id)
+			m.forget(id)
 		}
 	}
 	sortServices(r.Services)
@@ -188,9 +189,8 @@ func (m *Monitor) instance(t Target, a answer) (out sample.Instance, problems []
 	m.use(s, &out, &problems)
 	var port listening
 	if t.Service.Port > 0 {
-		deep := t.Service.Master == spec.Gunicorn
-		if port, err = listenOn(s.pid, t.Service.Port, deep); err != nil {
-			return missing("read its sockets: %v", err)
+		if port, err = s.listening(t.Service.Port); err != nil {
+			return missing("%v", err)
 		}
 	}
 	var children []worker
@@ -251,6 +251,7 @@ func (m *Monitor) learn(t Target) (*seen, error) {
 		if err != nil {
 			return nil, fmt.Errorf("find its cgroup: %w", err)
 		}
+		m.forget(t.Instance.ID)
 		s = &seen{pid: pid, start: now.Start, workers: map[int]worker{}}
 		if t.Master.PID > 0 && t.Master.Started != 0 {
 			s.start = t.Master.Started
@@ -260,10 +261,32 @@ func (m *Monitor) learn(t Target) (*seen, error) {
 	}
 	s.round = m.round
 	if now.Dead || now.Start != s.start {
-		delete(m.known, t.Instance.ID)
+		m.forget(t.Instance.ID)
 		return nil, fmt.Errorf("process %d is another one now", pid)
 	}
 	return s, nil
+}
+
+// forget drops what was learned of a container, and lets its network go.
+func (m *Monitor) forget(id string) {
+	if s := m.known[id]; s != nil {
+		s.sockets.close()
+		delete(m.known, id)
+	}
+}
+
+// listening asks who listens on a port of the container.
+func (s *seen) listening(port int) (out listening, err error) {
+	if s.sockets == nil {
+		if s.sockets, err = openDiag(s.pid); err != nil {
+			return listening{}, err
+		}
+	}
+	if out, err = s.sockets.listening(port); err != nil {
+		s.sockets.close()
+		s.sockets = nil
+	}
+	return out, err
 }
 
 // memoryEvery is how many rounds pass between two looks at memory: it moves slowly and costs most.

@@ -46,15 +46,23 @@ func TestTheListenQueueOfAPortIsRead(t *testing.T) {
 	if _, err := accepted.Read(make([]byte, 1)); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := listenOn(os.Getpid(), port, true); err != nil || got != (listening{true, 2, 1}) {
+	d, err := openDiag(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.close()
+	if got, err := d.listening(port); err != nil || got != (listening{true, 2}) {
 		t.Errorf("%+v, %v", got, err)
 	}
-	if got, err := listenOn(os.Getpid(), 1, false); err != nil || got.open {
+	if got, err := d.listening(1); err != nil || got.open {
 		t.Errorf("a port without anybody: %+v, %v", got, err)
+	}
+	if n, err := unread(os.Getpid(), port); err != nil || n != 1 {
+		t.Errorf("%d accepted ones are unread, %v", n, err)
 	}
 }
 
-func TestTheLookAtSocketsEndsBehindThoseThatListen(t *testing.T) {
+func TestOnlyAcceptedConnectionsOfThePortAreUnread(t *testing.T) {
 	const text = `  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
    0: 00000000:1F40 00000000:0000 0A 00000000:00000005 00:00000000 00000000     0        0 1 1 0
    1: 0100007F:1F40 0100007F:C001 01 00000000:00000040 00:00000000 00000000     0        0 7 1 0
@@ -64,21 +72,20 @@ func TestTheLookAtSocketsEndsBehindThoseThatListen(t *testing.T) {
    5: 0100007F:1F41 0100007F:C004 01 00000000:00000001 00:00000000 00000000     0        0 9 1 0
    6: 0100007F:1F40 0100007F:C005 01 00000000:00000000 00:00000000 00000000     0        0 10 1 0
 `
-	for deep, want := range map[bool]listening{false: {true, 5, 0}, true: {true, 5, 2}} {
-		var got listening
-		got.scan(strings.NewReader(text), 8000, deep)
-		if got != want {
-			t.Errorf("deep %v: %+v, want %+v", deep, got, want)
-		}
+	if got := unreadIn(strings.NewReader(text), 8000); got != 2 {
+		t.Errorf("%d unread, want 2", got)
 	}
 }
 
 func FuzzSockets(f *testing.F) {
 	f.Add("x\n 0: 0:1F40 0:0 0A 0:5 0 0 0 0 1")
 	f.Fuzz(func(t *testing.T, text string) {
+		if n := unreadIn(strings.NewReader(text), 8000); n < 0 {
+			t.Errorf("%d unread", n)
+		}
 		var l listening
-		l.scan(strings.NewReader(text), 8000, true)
-		if l.waiting < 0 || l.unread < 0 {
+		l.add([]byte(text), 8000)
+		if l.waiting < 0 {
 			t.Errorf("%+v", l)
 		}
 	})
@@ -246,11 +253,11 @@ func TestAWorkerWithoutAMarkServesWhenItIsOldEnough(t *testing.T) {
 
 func TestConnectionsWaitInThreadsOnlyWhereAllWork(t *testing.T) {
 	marks := look{marks: []found{{1, mark{Active: 2, Slots: 2}}, {2, mark{Active: 1, Slots: 2}}}}
-	if got := inThreads(marks, listening{unread: 5}); got != 0 {
+	if got := inThreads(marks, func() int { return 5 }); got != 0 {
 		t.Errorf("a thread is idle: %d wait", got)
 	}
 	marks.marks[1].Active = 2
-	if got := inThreads(marks, listening{unread: 5}); got != 5 {
+	if got := inThreads(marks, func() int { return 5 }); got != 5 {
 		t.Errorf("all work: %d wait", got)
 	}
 }

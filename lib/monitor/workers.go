@@ -88,7 +88,10 @@ func traffic(out *sample.Instance, t Target, s *seen, marks look, a answer, port
 		}
 		out.Source = sample.Marks
 		if slots > 1 && t.Service.Master == spec.Gunicorn {
-			out.Waiting += float64(inThreads(marks, port))
+			out.Waiting += float64(inThreads(marks, func() int {
+				n, _ := unread(s.pid, t.Service.Port) // what it cannot tell of does not wait
+				return n
+			}))
 		}
 	case a.asked && a.err == nil:
 		out.Source = sample.Stats
@@ -108,8 +111,8 @@ func traffic(out *sample.Instance, t Target, s *seen, marks look, a answer, port
 
 // inThreads are connections that a gunicorn with threads has accepted and that no
 // thread works on: their bytes are unread. Where threads are idle nobody waits,
-// and what is unread is the rest of a request.
-func inThreads(marks look, port listening) int {
+// what is unread is the rest of a request, and nobody looks.
+func inThreads(marks look, unread func() int) int {
 	active, slots := 0, 0
 	for _, f := range marks.marks {
 		active += int(f.Active)
@@ -118,7 +121,7 @@ func inThreads(marks look, port listening) int {
 	if active < slots {
 		return 0
 	}
-	return port.unread
+	return unread()
 }
 
 // ticksPerSecond is USER_HZ: 100 on every machine that Go and Docker run on.

@@ -78,7 +78,7 @@ func rules() Rules {
 			"github.com/hashicorp/go-retryablehttp":            {"lib/notify"},
 			"github.com/miekg/dns":                             {"lib/dnsd"},
 			"gopkg.in/ini.v1":                                  {"lib/master"},
-			"github.com/vishvananda/netlink":                   {"lib/link"},
+			"github.com/vishvananda/netlink":                   {"lib/link", "lib/monitor"},
 			"github.com/prometheus/client_golang":              {"cmd"},
 			"github.com/prometheus/procfs":                     {"lib/monitor"},
 			"github.com/redis/go-redis":                        {"lib/queue"},
