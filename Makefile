@@ -17,7 +17,7 @@ VCS = $(shell git rev-parse HEAD >/dev/null 2>&1 && echo true || echo false)
 PROGRAMS = $(notdir $(wildcard cmd/*))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit check docs bench bench-scale build install clean lab lab-down lab-clean $(LAB)
+.PHONY: help setup demo demo-scale test unit check docs bench bench-scale build install clean lab lab-down lab-clean $(LAB)
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ setup: $(LAB) ## install and build what tests and demo need (once: about 7 minut
 
 demo: setup build ## see svckit work: build, run, replace under load, roll back
 	@$(LAB) run --name $(or $(NAME),demo) --wait 30m -- ./lab/demo/run.sh
+
+demo-scale: setup build ## see scaled work: load, an announcement, a freeze, a collapse, a queue
+	@$(LAB) run --name $(or $(NAME),demo-scale) --wait 30m -- ./lab/demo/scale.sh
 
 test: setup ## every test, with real Consul, Docker and registry
 	@$(LAB) run --name $(or $(NAME),test) --wait 30m -- sh -c \

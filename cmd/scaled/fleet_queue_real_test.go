@@ -18,7 +18,7 @@ import (
 )
 
 const consumers = `    kind: daemon
-    command: [python3, /srv/app/consumer.py]
+    command: [python3, consumer.py]
     stop: {timeout: 20s}
     config: {env: [QUEUE_URL]}
     check: {min_healthy: 1s, deadline: 60s}

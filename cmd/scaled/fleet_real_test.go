@@ -35,58 +35,11 @@ type wholeFleet struct {
 	nodes  map[string]*program
 }
 
-const markedApp = `import time
+// markedApp is examples/scale for uwsgi, which has no hooks: the middleware marks.
+const markedApp = `import app
 import svckit_marks
 
-def application(environ, start_response):
-    if environ["PATH_INFO"] != "/healthz":
-        time.sleep(0.1)
-    start_response("200 OK", [("Content-Length", "2")])
-    return [b"ok"]
-
-marked = svckit_marks.Marked(application)
-`
-
-const consumer = `import os, signal, socket, time
-import svckit_marks
-
-host, port = os.environ["QUEUE_URL"].removeprefix("redis://").split("/")[0].split(":")
-server = socket.create_connection((host, int(port)))
-answers = server.makefile("rb")
-
-
-def call(*args):
-    words = [str(a).encode() for a in args]
-    server.sendall(b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(w), w) for w in words))
-    return answer()
-
-
-def answer():
-    line = answers.readline().rstrip()
-    kind, rest = line[:1], line[1:]
-    if kind == b"$":
-        return None if int(rest) < 0 else answers.read(int(rest) + 2)[:-2].decode()
-    if kind == b"*":
-        return None if int(rest) < 0 else [answer() for _ in range(int(rest))]
-    if kind == b"-":
-        raise RuntimeError(rest)
-    return rest
-
-
-told = []
-signal.signal(signal.SIGTERM, lambda *_: told.append(True))
-while not told:
-    job = call("BLMOVE", "jobs", "jobs:busy", "RIGHT", "LEFT", 1)
-    if job is not None:
-        with svckit_marks.working():
-            time.sleep(0.2)
-            call("LREM", "jobs:busy", 1, job)
-            call("INCR", "jobs:done")
-            call("RPUSH", "jobs:log", job)
-`
-
-const markedConf = `from svckit_marks import post_worker_init, pre_request, post_request, worker_exit
-bind, workers, worker_tmp_dir, chdir, backlog = "0.0.0.0:8000", 2, "/dev/shm", "/srv/app", 512
+application = svckit_marks.Marked(app.application)
 `
 
 // newWholeFleet starts hosts with their agents; the planner is the test's to start.
@@ -138,14 +91,16 @@ func (f *wholeFleet) on(h *lab.Host, args ...string) *program {
 func (f *wholeFleet) build() string {
 	f.t.Helper()
 	dir := f.t.TempDir()
-	marks, err := os.ReadFile("../../examples/marks/svckit_marks.py")
-	if err != nil {
-		f.t.Fatal(err)
+	for _, name := range []string{"scale/app.py", "scale/consumer.py", "scale/gunicorn.conf.py", "marks/svckit_marks.py"} {
+		text, err := os.ReadFile("../../examples/" + name)
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, filepath.Base(name)), text, 0o644)
+		}
+		if err != nil {
+			f.t.Fatal(err)
+		}
 	}
-	for name, text := range map[string]string{
-		"app.py": markedApp, "consumer.py": consumer, "gunicorn.conf.py": markedConf, "svckit_marks.py": string(marks),
-		"Dockerfile": "FROM " + f.Base + "\nCOPY app.py consumer.py gunicorn.conf.py svckit_marks.py /srv/app/\nENV PYTHONPATH=/srv/app\n",
-	} {
+	for name, text := range map[string]string{"marked.py": markedApp, "Dockerfile": "FROM " + f.Base + "\nWORKDIR /srv/app\nCOPY *.py /srv/app/\n"} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
 			f.t.Fatal(err)
 		}

@@ -17,7 +17,7 @@ import (
 
 // webOf is a service of gunicorn workers with these scale settings beside the usual ones.
 func webOf(scaling string) string {
-	return `    command: [gunicorn, -c, /srv/app/gunicorn.conf.py, "app:application"]
+	return `    command: [gunicorn, -c, gunicorn.conf.py, "app:application"]
     master: gunicorn
     port: 8000
     check: {http: /healthz, interval: 1s, timeout: 5s, min_healthy: 1s, deadline: 60s}
@@ -25,7 +25,7 @@ func webOf(scaling string) string {
     scale: {strategy: busy_ratio, wait: 5%, wait_over: 100ms, min: 2, min_nodes: 2, start_up: 3s, seasonal: false` + scaling + "}\n"
 }
 
-const cheapWeb = `    command: [uwsgi, --plugin, python3, --chdir, /srv/app, --module, "app:marked", --need-app, --master, --processes, "8", --cheaper, "1", --cheaper-initial, "1",
+const cheapWeb = `    command: [uwsgi, --plugin, python3, --chdir, /srv/app, --module, "marked:application", --need-app, --master, --processes, "8", --cheaper, "1", --cheaper-initial, "1",
               --cheaper-algo, manual, --master-fifo, /tmp/fifo, --http-socket, "0.0.0.0:8000", --stats, /tmp/stats.sock, --die-on-term, --disable-logging, --listen, "100"]
     master: uwsgi
     port: 8000
@@ -34,7 +34,7 @@ const cheapWeb = `    command: [uwsgi, --plugin, python3, --chdir, /srv/app, --m
     scale: {strategy: busy_ratio, wait: 5%, wait_over: 100ms, min: 2, min_nodes: 2, start_up: 3s, seasonal: false}
 `
 
-const boxes = `    command: [gunicorn, -c, /srv/app/gunicorn.conf.py, "app:application"]
+const boxes = `    command: [gunicorn, -c, gunicorn.conf.py, "app:application"]
     port: 8000
     check: {http: /healthz, interval: 1s, timeout: 5s, min_healthy: 1s, deadline: 60s}
     stop: {timeout: 15s, drain: 500ms}

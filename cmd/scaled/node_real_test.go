@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"svckit/lib/fleet"
-	"svckit/lib/nodeagent"
 )
 
 // servers are the ways in which four requests are served at a time.

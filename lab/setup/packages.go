@@ -30,12 +30,14 @@ func needs() []need {
 		{"ps", "procps"}, // the engine lists a container's processes with it
 		{"dnsperf", "dnsperf"},
 		{"dnsmasq", "dnsmasq-base"},        // without a service of its own
-		{"redis-check-rdb", "redis-tools"}, // Redis itself, without a service of its own: see lab.Redis
+		{"redis-check-rdb", "redis-tools"}, // Redis itself, without a service of its own: see lab.RedisServer
 		{"systemd-analyze", "systemd"},     // units are verified; it need not run
 		{"zsh", "zsh"},                     // completion is tried in the shells themselves
 		{"fish", "fish"},
 		{"docker-compose", "docker-compose"}, // the benchmark of reloads
 		{"wrk", "wrk"},                       // load on services that are reloaded
+		{"hey", "hey"},                       // the same at a rate that does not depend on the answers
+		{"jq", "jq"},                         // the demo of the autoscaler reads results with it
 		{"rabbitmq-server", "rabbitmq-server"},
 	}
 }
