@@ -63,7 +63,7 @@ func MakeSeed(ctx context.Context, parts FleetParts, out string) (err error) {
 		return fmt.Errorf("make seed: %w", err)
 	}
 	if _, err := os.Stat(filepath.Join(h.Data(), seedNotes)); err != nil {
-		return nil //nolint:nilerr // another kind of engine
+		return nil // another kind of engine
 	}
 	for from, to := range map[string]string{
 		h.Data() + "/docker/image": "docker", filepath.Join(h.Data(), seedLayers): "docker", f.wire.Data() + "/registry": ".",
