@@ -22,7 +22,7 @@ type Engine struct {
 }
 
 // NewEngine starts an engine beside the shared one, for tests that restart or
-// kill the engine or need a second node. It holds BaseImage and is gone after the test. It takes some 6 s.
+// kill the engine or need a second node. It holds BaseImage and is gone after the test. It takes a second.
 func NewEngine(t testing.TB) *Engine {
 	t.Helper()
 	lab := os.Getenv(ground.NameVar)
@@ -40,14 +40,11 @@ func NewEngine(t testing.TB) *Engine {
 			t.Error(err)
 		}
 	})
-	engine, err := ground.Start(t.Context(), place)
+	parts, err := setup.Find()
 	if err != nil {
 		t.Fatal(err)
 	}
-	parts, err := setup.Find()
-	if err == nil {
-		err = ground.Import(t.Context(), place.Host(), parts.Base, BaseImage, setup.BaseEnv()...)
-	}
+	engine, err := ground.Start(t.Context(), place, parts.BaseImage())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -29,7 +29,7 @@ type Fleet struct {
 type Host struct{ host *ground.Host }
 
 // NewFleet makes hosts with their agents joined and their engines holding BaseImage, and removes them after the test. Two
-// hosts and three servers take some 8 s. An image gets onto a host by way of the registry: AppImage(t, f.Registry, …).
+// hosts and three servers take some 4 s. An image gets onto a host by way of the registry: AppImage(t, f.Registry, …).
 func NewFleet(t testing.TB, dcs ...Datacenter) *Fleet {
 	t.Helper()
 	lab := os.Getenv(ground.NameVar)
@@ -70,7 +70,7 @@ func FleetParts() (ground.FleetParts, error) {
 		err = parts.Missing()
 	}
 	return ground.FleetParts{
-		Consul: parts.Consul, Registry: parts.Registry, Base: parts.Base, Image: BaseImage, Env: setup.BaseEnv(), Token: RootToken,
+		Consul: parts.Consul, Registry: parts.Registry, BaseImage: parts.BaseImage(), Token: RootToken,
 	}, err
 }
 

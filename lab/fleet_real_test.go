@@ -21,7 +21,7 @@ func TestHostsOfAFleetAreLostAndComeBack(t *testing.T) {
 	image := lab.AppImage(t, f.Registry, "app", "r1", "")
 	for _, h := range f.Hosts {
 		docker(t, h.Docker(), "run", "--detach", "--name=app", "--restart=always", image)
-		docker(t, h.Docker(), "run", "--detach", "--name=base", "--init", lab.BaseImage, "sleep", "600")
+		docker(t, h.Docker(), "run", "--detach", "--name=base", "--init", "--restart=always", lab.BaseImage, "sleep", "600")
 	}
 	t.Logf("containers run after %s", time.Since(began).Round(100*time.Millisecond))
 
@@ -40,8 +40,8 @@ func TestHostsOfAFleetAreLostAndComeBack(t *testing.T) {
 	}
 	one.Start(t)
 	one.AwaitJoined(t)
-	await(t, 30*time.Second, "its container with a restart policy is back", func() error {
-		if names := docker(t, one.Docker(), "ps", "--format={{.Names}}"); names != "app" {
+	await(t, 30*time.Second, "its containers are back", func() error {
+		if names := docker(t, one.Docker(), "ps", "--format={{.Names}}"); names != "base\napp" {
 			return fmt.Errorf("there run %q", names)
 		}
 		return nil

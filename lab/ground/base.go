@@ -22,13 +22,17 @@ const baseRepo = "base"
 func (f *Fleet) putBase(ctx context.Context) (ref string, err error) {
 	client := f.wire.Client()
 	defer client.CloseIdleConnections()
-	layer, err := os.Open(f.parts.Base)
+	layer, err := os.Open(f.parts.File)
 	if err != nil {
 		return "", fmt.Errorf("put base image: %w", err)
 	}
 	defer layer.Close()
 	hash := sha256.New()
 	size, err := io.Copy(hash, layer)
+	var made os.FileInfo
+	if err == nil {
+		made, err = layer.Stat()
+	}
 	if err == nil {
 		_, err = layer.Seek(0, io.SeekStart)
 	}
@@ -41,9 +45,9 @@ func (f *Fleet) putBase(ctx context.Context) (ref string, err error) {
 		env = append(env, strings.TrimPrefix(line, "ENV "))
 	}
 	config, err := json.Marshal(map[string]any{
-		"architecture": runtime.GOARCH, "os": "linux", "config": map[string]any{"Env": env},
+		"architecture": runtime.GOARCH, "os": "linux", "created": made.ModTime().UTC(), "config": map[string]any{"Env": env},
 		"rootfs":  map[string]any{"type": "layers", "diff_ids": []string{layerDigest}},
-		"history": []map[string]any{{"comment": "the base image of the lab"}},
+		"history": []map[string]any{{"created": made.ModTime().UTC(), "comment": "the base image of the lab"}},
 	})
 	if err != nil {
 		return "", fmt.Errorf("put base image: %w", err)
@@ -115,7 +119,7 @@ func (h *Host) pullBase(ctx context.Context) error {
 	repo, digest, _ := strings.Cut(h.fleet.Base, "@")
 	err := call(ctx, h.Host(), http.MethodPost, "/images/create?"+url.Values{"fromImage": {repo}, "tag": {digest}}.Encode(), nil)
 	if err == nil {
-		name, tag, _ := strings.Cut(h.fleet.parts.Image, ":")
+		name, tag, _ := strings.Cut(h.fleet.parts.Name, ":")
 		err = call(ctx, h.Host(), http.MethodPost, "/images/"+h.fleet.Base+"/tag?"+url.Values{"repo": {name}, "tag": {tag}}.Encode(), nil)
 	}
 	if err != nil {

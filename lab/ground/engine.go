@@ -22,14 +22,30 @@ type Engine struct {
 	containerd, dockerd *daemon
 }
 
-// Start makes the place and starts an engine there. The caller ends it with
-// Sweep, also when Start fails. It needs root. The daemons die with the calling process.
-func Start(ctx context.Context, p Place) (*Engine, error) {
+// Start makes the place and starts an engine there, which holds the base image.
+// The caller ends it with Sweep, also when Start fails. It needs root. The
+// daemons die with the calling process.
+func Start(ctx context.Context, p Place, base BaseImage) (*Engine, error) {
 	if err := makePlace(ctx, p); err != nil {
 		return nil, err
 	}
 	e := &Engine{Place: p}
-	return e, e.start(ctx)
+	planted, err := p.plant(ctx, base.Seed, "")
+	if err == nil {
+		err = e.start(ctx)
+	}
+	if err != nil || planted {
+		return e, err
+	}
+	return e, Import(ctx, p.Host(), base.File, base.Name, base.Env...)
+}
+
+// BaseImage is the image that every engine of a lab holds.
+type BaseImage struct {
+	Name string   // e.g. svckit/base:bookworm
+	File string   // a tar file of its content
+	Env  []string // its environment, as lines of a Dockerfile
+	Seed string   // see MakeSeed; it may not be there
 }
 
 // start starts the daemons in a place that is there.

@@ -29,10 +29,8 @@ type Datacenter struct {
 // FleetParts are files that a fleet is made of.
 type FleetParts struct {
 	Consul, Registry string // programs
-	// Base is the tar file of an image that every engine gets, Image its name, Env its environment as lines of a Dockerfile.
-	Base, Image string
-	Env         []string
-	Token       string // what the fleet asks its own agents with, where they have ACLs
+	BaseImage
+	Token string // what the fleet asks its own agents with, where they have ACLs
 }
 
 // Fleet is a number of hosts on one bridge, with a registry. The first address of its network is the lab's own.
@@ -186,21 +184,28 @@ func (f *Fleet) start(ctx context.Context) error {
 	if err := f.plugSwitch(ctx); err != nil {
 		return err
 	}
+	base, err := plantRegistry(f.parts.Seed, f.wire.Data()+"/registry")
+	if err != nil {
+		return err
+	}
+	if base != "" {
+		f.Base = f.Registry + "/" + base
+	}
 	if err := f.startRegistry(ctx); err != nil {
 		return err
 	}
 	group, each := errgroup.WithContext(ctx)
-	base := make(chan struct{})
-	if slices.ContainsFunc(f.All(), (*Host).HasEngine) {
+	ready := make(chan struct{})
+	if f.Base == "" && slices.ContainsFunc(f.All(), (*Host).HasEngine) {
 		group.Go(func() (err error) {
 			if f.Base, err = f.putBase(each); err == nil {
-				close(base)
+				close(ready)
 			}
 			return err
 		})
 	}
 	for _, h := range f.All() {
-		group.Go(func() error { return h.build(each, base) })
+		group.Go(func() error { return h.build(each, ready) })
 	}
 	if err := group.Wait(); err != nil {
 		return err

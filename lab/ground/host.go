@@ -34,13 +34,14 @@ type Host struct {
 	engine      *Engine
 	consul      *daemon
 	detour      *detour // where it is slowed down
+	planted     bool    // the engine has the base image from a seed
 	fleet       *Fleet
 }
 
 // HasEngine is true for hosts with a Docker engine.
 func (h *Host) HasEngine() bool { return h.wantsEngine }
 
-// build makes the place and brings the host up for the first time; base is closed when the base image can be pulled.
+// build makes the place and brings the host up for the first time. Without a seed the engine pulls the base image once base is closed.
 func (h *Host) build(ctx context.Context, base <-chan struct{}) error {
 	if err := makePlace(ctx, h.Place); err != nil {
 		return err
@@ -48,7 +49,7 @@ func (h *Host) build(ctx context.Context, base <-chan struct{}) error {
 	if err := h.fleet.plug(ctx, h.Place, hostLink, h.Addr, h.Name); err != nil {
 		return err
 	}
-	if err := h.Start(ctx); err != nil || !h.wantsEngine {
+	if err := h.Start(ctx); err != nil || !h.wantsEngine || h.planted {
 		return err
 	}
 	select {
@@ -73,6 +74,10 @@ func (h *Host) Start(ctx context.Context) error {
 	if h.wantsEngine {
 		group.Go(func() error {
 			h.engine = &Engine{Place: h.Place}
+			var err error
+			if h.planted, err = h.plant(ctx, h.fleet.parts.Seed, h.fleet.Registry); err != nil {
+				return err
+			}
 			return h.engine.start(ctx)
 		})
 	}

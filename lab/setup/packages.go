@@ -54,16 +54,18 @@ func missingPackages(look func(program string) bool) []string {
 	return slices.Compact(pkgs)
 }
 
-func installPackages(ctx context.Context, say *Teller) error {
-	pkgs := missingPackages(func(program string) bool {
-		// Root's PATH may lack the sbin folders after `su`.
-		for _, dir := range append(strings.Split(os.Getenv("PATH"), ":"), "/usr/sbin", "/sbin") {
-			if info, err := os.Stat(dir + "/" + program); err == nil && !info.IsDir() {
-				return true
-			}
+// findProgram returns the file of a program, nil when there is none. Root's PATH may lack the sbin folders after `su`.
+func findProgram(name string) os.FileInfo {
+	for _, dir := range append(strings.Split(os.Getenv("PATH"), ":"), "/usr/sbin", "/sbin") {
+		if info, err := os.Stat(dir + "/" + name); err == nil && !info.IsDir() {
+			return info
 		}
-		return false
-	})
+	}
+	return nil
+}
+
+func installPackages(ctx context.Context, say *Teller) error {
+	pkgs := missingPackages(func(program string) bool { return findProgram(program) != nil })
 	if len(pkgs) == 0 {
 		return nil
 	}

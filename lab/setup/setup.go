@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"svckit/lab/ground"
 )
 
 // ConsulVersion is what tools/consul/go.mod requires.
@@ -58,6 +60,7 @@ type Parts struct {
 	Consul   string // the binary
 	Registry string // the binary
 	Base     string // tar file of the base image
+	Seed     string // folder that engines begin with (ground.MakeSeed)
 	Tools    string // folder with gofumpt and golangci-lint, for `make check` only
 }
 
@@ -75,13 +78,25 @@ func Find() (Parts, error) {
 	if err != nil {
 		return Parts{}, fmt.Errorf("find tools: %w", err)
 	}
+	// What one engine has made may be nothing that another one can read.
+	engine := ""
+	if info := findProgram("dockerd"); info != nil {
+		engine = fmt.Sprint(info.Size(), info.ModTime().Unix())
+	}
+	made := sha256.Sum256([]byte(engine))
 	recipe, wanted := sha256.Sum256([]byte(strings.Join(baseRecipe(), "\n"))), sha256.Sum256(tools)
 	return Parts{
 		Tools:    filepath.Join(dir, "bin", fmt.Sprintf("lint-%x", wanted[:6])),
 		Consul:   filepath.Join(dir, "bin", "consul-"+ConsulVersion),
 		Registry: filepath.Join(dir, "bin", "docker-registry"),
 		Base:     filepath.Join(dir, "images", fmt.Sprintf("base-%x.tar", recipe[:6])),
+		Seed:     filepath.Join(dir, "images", fmt.Sprintf("base-%x-%x", recipe[:6], made[:4])),
 	}, nil
+}
+
+// BaseImage is the base image as labs need to know it.
+func (p Parts) BaseImage() ground.BaseImage {
+	return ground.BaseImage{Name: BaseImage, File: p.Base, Env: BaseEnv(), Seed: p.Seed}
 }
 
 // Missing returns an error that names the first part that is not there.
@@ -115,6 +130,9 @@ func Run(ctx context.Context, say *Teller) error {
 		{parts.Registry, "unpack Debian's docker-registry", "5 s", unpackRegistry},
 		{parts.Base, "make the base image (Debian 12, Python, gunicorn, uWSGI)", "45 s", makeBase},
 		{parts.Consul, "build Consul " + ConsulVersion + " from source", "5 min on 2 cores", buildConsul},
+		{parts.Seed, "unpack the base image for engines to begin with", "15 s", func(ctx context.Context, _, out string) error {
+			return ground.MakeSeed(ctx, ground.FleetParts{Consul: parts.Consul, Registry: parts.Registry, BaseImage: parts.BaseImage()}, out)
+		}},
 	})
 }
 

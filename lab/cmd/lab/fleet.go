@@ -75,7 +75,7 @@ func keep(ctx context.Context, say *setup.Teller, p ground.Place, dcs []lab.Data
 	}
 	defer leave(say, p, lock)
 	start := time.Now()
-	say.Line("%s: starting a fleet (usually 20 s)", p)
+	say.Line("%s: starting a fleet (usually 4 s)", p)
 	if err := ground.Make(ctx, p); err != nil {
 		return err
 	}
