@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -18,7 +19,7 @@ import (
 const (
 	leastReloads  = 20
 	leastRequests = 100_000
-	mostReloads   = 100
+	mostReloads   = 400 // where the machine has little time for requests between them
 )
 
 // noRequestIsLostInManyReloads reloads under load, again and again, new code each time.
@@ -77,7 +78,7 @@ type named struct {
 
 func newNamed(r *rig) loader {
 	n := named{t: r.t, cmd: exec.Command(r.env.load, "-dns", r.env.agent.DNS, "-for", "10m", "http://"+r.dns()+"/"), out: &bytes.Buffer{}}
-	n.cmd.Stdout, n.cmd.Stderr = n.out, n.out
+	n.cmd.Stdout, n.cmd.Stderr, n.cmd.SysProcAttr = n.out, n.out, &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := n.cmd.Start(); err != nil {
 		r.t.Fatalf("start load: %v", err)
 	}
@@ -133,7 +134,7 @@ func startWrk(r *rig, header string) *wrk {
 		args = append(args, "--header", header)
 	}
 	w := &wrk{t: r.t, cmd: exec.Command("wrk", append(args, r.url()+"/")...), out: &bytes.Buffer{}}
-	w.cmd.Stdout, w.cmd.Stderr = w.out, w.out
+	w.cmd.Stdout, w.cmd.Stderr, w.cmd.SysProcAttr = w.out, w.out, &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := w.cmd.Start(); err != nil {
 		r.t.Fatalf("start wrk: %v", err)
 	}

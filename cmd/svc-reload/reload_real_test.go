@@ -165,7 +165,7 @@ func brokenCodeNeverReachesTheMaster(env environment) (rows []row) {
 }
 
 func codeThatLoadsAndFailsItsCheckIsTakenBack(t *testing.T, env environment) {
-	r := stage(t, env, strings.Replace(gunicornSpec, "deadline: 40s", "deadline: 15s", 1), "", 1)
+	r := stage(t, env, strings.Replace(gunicornSpec, "deadline: 90s", "deadline: 30s", 1), "", 1)
 	code := appCode("sick")
 	code["app.py"] = strings.Replace(code["app.py"], `"200 OK"`, `"500 Sick" if path == "/healthz" else "200 OK"`, 1)
 	r.code(code)

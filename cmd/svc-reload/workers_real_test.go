@@ -173,7 +173,7 @@ func workersThatFindNoRoomAreRefused(env environment) (rows []row) {
 // someAreReloadedAndSomeAreNot: the first of two is reloaded, the second one's old
 // worker is still at a request when the time is over. Exit 3, and each state is shown.
 func someAreReloadedAndSomeAreNot(env environment) (rows []row) {
-	long := strings.NewReplacer("deadline: 90s", "deadline: 10s", "timeout: 10s, min_healthy", "timeout: 5s, min_healthy").Replace(gunicornSpec)
+	long := strings.NewReplacer("deadline: 90s", "deadline: 30s", "timeout: 10s, min_healthy", "timeout: 5s, min_healthy").Replace(gunicornSpec)
 	for _, asJSON := range []bool{true, false} {
 		rows = append(rows, row{fmt.Sprintf("one of two is reloaded, JSON %t", asJSON), func(t *testing.T) {
 			r := stage(t, env, long, `--timeout, "300", --graceful-timeout, "300", `, 2)
@@ -222,7 +222,7 @@ func someAreReloadedAndSomeAreNot(env environment) (rows []row) {
 		}})
 	}
 	return append(rows, row{"one of two is sick with the new code: both have the old one again", func(t *testing.T) {
-		r := stage(t, env, strings.Replace(gunicornSpec, "deadline: 90s", "deadline: 10s", 1), "", 2)
+		r := stage(t, env, strings.Replace(gunicornSpec, "deadline: 90s", "deadline: 30s", 1), "", 2)
 		second := r.lastReloaded()
 		code := appCode("two")
 		code["app.py"] = "import socket\n" + strings.Replace(code["app.py"], `"200 OK"`, fmt.Sprintf(`"500 Sick" if socket.gethostname() == %q else "200 OK"`, second.ID[:12]), 1)

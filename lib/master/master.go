@@ -143,7 +143,7 @@ func (m Masters) Tell(ctx context.Context, i fleet.Instance, f fleet.Master, way
 // since signals that wait merge, a uwsgi that many. The signal goes to the master's
 // process itself: an init in the container keeps TTIN and TTOU to itself.
 func (m Masters) Resize(_ context.Context, i fleet.Instance, f fleet.Master, by int) error {
-	_, opts, err := identify(i, f)
+	opts, err := identify(i, f)
 	if err != nil {
 		return fmt.Errorf("resize %s: %w", i.Name, err)
 	}
@@ -164,15 +164,15 @@ func (m Masters) Resize(_ context.Context, i fleet.Instance, f fleet.Master, by 
 const maxOrders = 64
 
 // identify tells a uwsgi, by its options, from a gunicorn: nil.
-func identify(i fleet.Instance, f fleet.Master) (string, options, error) {
+func identify(i fleet.Instance, f fleet.Master) (options, error) {
 	if !slices.ContainsFunc(i.Command, func(word string) bool { return programName(word) == "uwsgi" }) {
-		return "gunicorn", nil, nil
+		return nil, nil
 	}
 	opts, err := uwsgiOptions(i, f.PID)
 	if opts == nil && err == nil {
 		err = errors.New("its options cannot be read")
 	}
-	return "uwsgi", opts, err
+	return opts, err
 }
 
 func orNone(s string) string {

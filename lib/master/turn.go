@@ -90,7 +90,7 @@ func (s stats) accepting() bool {
 func relieve(ctx context.Context, w fleet.Worker) error {
 	fd, err := openProcess(w.PID, w.Started)
 	if err != nil {
-		return nil //nolint:nilerr // it has ended by itself
+		return nil // it has ended by itself
 	}
 	defer func() { _ = unix.Close(fd) }()
 	send := func(signal unix.Signal) func() {

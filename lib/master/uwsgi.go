@@ -193,7 +193,7 @@ func uwsgiWorkers(ctx context.Context, pid int, o options, children []fleet.Proc
 // chain makes a uwsgi replace one worker after the other: by our own hand where
 // its workers can be watched, else by its own chain reload.
 func chain(ctx context.Context, i fleet.Instance, f fleet.Master) error {
-	if _, opts, err := identify(i, f); err == nil {
+	if opts, err := identify(i, f); err == nil {
 		if err := turn(ctx, f, opts); !errors.Is(err, errNotHere) {
 			return err
 		}
