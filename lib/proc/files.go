@@ -22,7 +22,11 @@ func Open(pid int, name string, flags int) (*os.File, error) {
 		return nil, fmt.Errorf("open root of process %d: %w", pid, err)
 	}
 	defer func() { _ = unix.Close(root) }()
-	how := unix.OpenHow{Flags: uint64(flags | unix.O_CLOEXEC | unix.O_NOCTTY), Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
+	flags |= unix.O_CLOEXEC
+	if flags&unix.O_PATH == 0 { // with it, openat2 takes no flag that says how to open
+		flags |= unix.O_NOCTTY
+	}
+	how := unix.OpenHow{Flags: uint64(flags), Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
 	fd, err := unix.Openat2(root, name, &how)
 	if err != nil {
 		return nil, fmt.Errorf("open %s in the container: %w", shown(name), err)
