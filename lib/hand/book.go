@@ -175,6 +175,7 @@ func (b *book) enforce(w fleet.Want) {
 // froze takes in what was read of the freezes.
 func (b *book) froze(got frozen) {
 	if got.err == nil {
+		b.cfg.Log.Info("freezes read", "freezes", len(got.list))
 		b.freezes, b.unsure = got.list, nil
 		return
 	}

@@ -22,6 +22,7 @@ import (
 	"svckit/lib/here"
 	"svckit/lib/master"
 	"svckit/lib/rollout"
+	"svckit/lib/scale"
 )
 
 // index is that of a key of ours; 0 when there is none.
@@ -160,7 +161,18 @@ func (r *rig) resist(service string) {
 		}
 	}
 	r.lead()
+	if err := r.consul.Freeze(t.Context(), r.app+"/"+service, scale.Freeze{Mode: scale.NoDown, Why: "a sale"}); err != nil {
+		t.Fatal(err)
+	}
+	r.eventually("the hand knows of the freeze", func() bool { return strings.Contains(r.said.String(), "freezes=1") })
 	r.wishes(r.ask(service, "workers", 4))
+	r.eventually("the freeze is told", func() bool { return strings.Contains(r.reached(service).Error, "(no-down): a sale") })
+	if n := r.workers(service); n != 6 {
+		t.Errorf("%d workers in a freeze", n)
+	}
+	if _, err := r.consul.Thaw(t.Context(), r.app+"/"+service); err != nil {
+		t.Fatal(err)
+	}
 	r.expect(service, 4)
 }
 
@@ -293,9 +305,7 @@ func TestTheFastLaneRaisesWithoutPlannerAndConsul(t *testing.T) {
 		}
 		defer res.Body.Close()
 		var now fleet.Sample
-		text, _ := io.ReadAll(res.Body)
-		t.Logf("%s", text)
-		return json.Unmarshal(text, &now) == nil && len(now.Services) == 1 && now.Services[0].Requests != nil && now.Services[0].Ready == 2 && now.Gen > 0
+		return json.NewDecoder(res.Body).Decode(&now) == nil && len(now.Services) == 1 && now.Services[0].Requests != nil && now.Services[0].Ready == 2 && now.Gen > 0
 	})
 	r.agent.Kill()
 	r.eventually("the hand knows", func() bool { return strings.Contains(r.said.String(), "Consul is away") })

@@ -198,7 +198,7 @@ func (t *Tender) Do(ctx context.Context, service string, s wish.Step, away bool)
 	app, key, _ := strings.Cut(service, "/")
 	of := Target{App: app, Service: key}
 	session := *t.session
-	session.Command, session.Args = strings.TrimSpace("node "+string(s.Action)+" "+service), []string{service}
+	session.Command, session.Args = string(s.Action)+" "+service, []string{service}
 	switch s.Action {
 	case wish.Deploy, wish.Leave:
 		d, err := OpenService(ctx, t.node, &session, of)
@@ -270,7 +270,7 @@ func (t *Tender) Keep(ctx context.Context, c wish.Care) error {
 	case wish.Return:
 		app, key, _ := strings.Cut(c.Name, "/")
 		session := *t.session
-		session.Command = "node return " + c.Name
+		session.Command = "return " + c.Name
 		d := &Deploy{Node: t.node, Session: &session, App: app, Service: key, Consul: t.consul}
 		d.Site.Name = t.name
 		return d.Locked(ctx, 0, func(ctx context.Context) error { return t.consul.Return(ctx, c.ID) })

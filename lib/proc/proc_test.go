@@ -1,6 +1,8 @@
 package proc
 
 import (
+	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -68,4 +70,23 @@ func TestAProcessWithoutNamespacesHasItsOwnPid(t *testing.T) {
 func FuzzStartOfAProcess(f *testing.F) {
 	f.Add([]byte("42 (a) b (c)) S 1 42 42 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 987654 1 2"))
 	f.Fuzz(func(_ *testing.T, text []byte) { _, _ = ParseStat(text) })
+}
+
+func TestASocketIsFound(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "s")
+	l, err := net.Listen("unix", name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	f, err := Open(os.Getpid(), name, unix.O_PATH)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	conn, err := net.Dial("unix", fmt.Sprintf("/proc/self/fd/%d", f.Fd()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = conn.Close()
 }
