@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -28,6 +29,8 @@ import (
 // fifth reading a sample is packed, as a planner asks for it.
 func BenchmarkAHundredServices(b *testing.B) {
 	const services, workers = 100, 8
+	runtime.LockOSThread() // what is started ends with the thread that started it
+	defer runtime.UnlockOSThread()
 	var targets []Target
 	for k := range services {
 		targets = append(targets, tree(b, k, workers))
@@ -99,6 +102,7 @@ func tree(b *testing.B, k, workers int) Target {
 	b.Helper()
 	script := "mount -t tmpfs tmpfs /dev/shm && mount -t proc proc /proc && mkdir /dev/shm/svckit || exit; " + strings.Repeat("sleep 3600 & ", workers) + "echo up; wait"
 	cmd := exec.Command("unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "sh", "-c", script)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		b.Fatal(err)
