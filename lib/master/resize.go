@@ -35,13 +35,13 @@ func KindOf(i fleet.Instance) spec.Master {
 // cheaper and processes: it can be told by its master-fifo, and only with
 // cheaper-algo = manual it leaves the number alone afterwards.
 func Fixed(i fleet.Instance, f fleet.Master) (why string, most int) {
-	name, o, err := identify(i, f)
+	o, err := identify(i, f)
 	switch {
 	case f.PID == 0:
 		return strings.Join(append([]string{"its master was not found"}, f.Unsafe...), ": "), 0
 	case err != nil:
 		return "its options cannot be read: " + err.Error(), 0
-	case name == "gunicorn":
+	case o == nil: // gunicorn
 		return "", 0
 	}
 	return fixedUWSGI(o)
@@ -68,7 +68,7 @@ func (m Masters) Again(ctx context.Context, i fleet.Instance, f fleet.Master) (f
 	if err != nil {
 		return fleet.Master{}, fault.New(fault.Failed, "look at the master of %s: %w", i.Name, err)
 	}
-	_, opts, err := identify(i, f)
+	opts, err := identify(i, f)
 	if err != nil {
 		return fleet.Master{}, err
 	}
