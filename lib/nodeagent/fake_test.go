@@ -26,7 +26,6 @@ type world struct {
 	specs     int
 	targets   []monitor.Target // of the last reading
 	lost      []string         // what the next reading finds gone
-	done      float64
 	began     time.Time
 
 	known map[string]fleet.Registration
