@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -28,10 +27,10 @@ const consumers = `    kind: daemon
 // queueDrained fills a Redis list with a minute of work for one consumer, and
 // expects more of them, every message done once, and no consumer ended at work.
 func queueDrained(t *testing.T, f *wholeFleet) {
-	host, _, _ := strings.Cut(f.Registry, ":")
-	address := net.JoinHostPort(host, fmt.Sprint(lab.FreePorts(t, 1)[0]))
-	_, port, _ := net.SplitHostPort(address)
-	server := exec.Command(lab.RedisServer(t), "--bind", host, "--port", port, "--save", "", "--protected-mode", "no", "--dir", t.TempDir())
+	const port = "6379"
+	host := f.Servers[2]
+	address := net.JoinHostPort(host.Addr(), port)
+	server := host.Command(t, lab.RedisServer(t), "--bind", host.Addr(), "--port", port, "--save", "", "--protected-mode", "no", "--dir", t.TempDir())
 	var said bytes.Buffer
 	server.Stdout, server.Stderr = &said, &said
 	if err := server.Start(); err != nil {

@@ -38,7 +38,7 @@ const boxes = `    command: [gunicorn, -c, gunicorn.conf.py, "app:application"]
     port: 8000
     check: {http: /healthz, interval: 1s, timeout: 5s, min_healthy: 1s, deadline: 60s}
     stop: {timeout: 15s, drain: 500ms}
-    scale: {unit: instances, strategy: noop, min: 1, spread: equal}
+    scale: {unit: instances, strategy: noop, min: 1, min_nodes: 2, spread: equal}
 `
 
 // One fleet, on which each of these goes on beside the others, with everything
@@ -120,7 +120,7 @@ func uwsgiFollows(t *testing.T, f *wholeFleet) {
 
 func instancesSpread(t *testing.T, f *wholeFleet) {
 	f.release(t, "box", "web", boxes)
-	soon(t, 2*time.Minute, "the first placement", f.atLeast("box/web", 1, 1))
+	soon(t, 2*time.Minute, "the first placement", f.atLeast("box/web", 2, 2))
 	l := f.load(t, "box-web", 5)
 	set := func(n int) {
 		if _, err := f.consul.SetHand(t.Context(), "box/web", &scale.Hand{Size: &n, Who: "test", Why: "test"}); err != nil {
@@ -128,7 +128,7 @@ func instancesSpread(t *testing.T, f *wholeFleet) {
 		}
 	}
 	set(4)
-	soon(t, 3*time.Minute, "four instances on three nodes", f.atLeast("box/web", 4, 3))
+	soon(t, 3*time.Minute, "four instances on two nodes", f.atLeast("box/web", 4, 2))
 	set(1)
 	soon(t, 3*time.Minute, "one instance", func() error {
 		if n, by := f.ready("box/web"); n != 1 {
@@ -145,7 +145,7 @@ func announcedFirst(t *testing.T, f *wholeFleet) {
 	l := f.load(t, "push-web", 5)
 	pause(t.Context(), 15*time.Second) // so that the time of a request is known
 	now := time.Now().Unix()
-	err := f.consul.Announce(t.Context(), planner.Announcement{Service: "push/web", Announcement: scale.Announcement{ID: "sale", Who: "test", From: now, Until: now + 120, RPS: 60}})
+	err := f.consul.Announce(t.Context(), planner.Announcement{Service: "push/web", Announcement: scale.Announcement{ID: "sale", Who: "test", From: now, Until: now + 120, RPS: 90}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -163,7 +163,7 @@ func collapseTrap(t *testing.T, f *wholeFleet) {
 	before, _ := f.ready("trap/web")
 	l.rate.Store(0)
 	least := before
-	for end := time.Now().Add(45 * time.Second); time.Now().Before(end); pause(t.Context(), time.Second) {
+	for end := time.Now().Add(70 * time.Second); time.Now().Before(end); pause(t.Context(), time.Second) {
 		n, _ := f.ready("trap/web")
 		least = min(least, n)
 	}

@@ -132,6 +132,23 @@ func (r *nodeRig) start(service, dir string, env map[string]string, command ...s
 	return id, fmt.Sprintf("127.0.0.1:%d", port)
 }
 
+// config sets a config key of the app.
+func (r *nodeRig) config(key, value string) {
+	r.t.Helper()
+	req, err := http.NewRequest(http.MethodPut, r.agent.URL()+"/v1/kv/svc-"+r.app+"/apps/"+r.app+"/config/"+key, strings.NewReader(value))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		r.t.Fatalf("put %s: %s", key, res.Status)
+	}
+}
+
 // watch runs scaled node until the test ends, or until stop is called.
 func (r *nodeRig) watch(args ...string) (stop func() int) {
 	r.t.Helper()

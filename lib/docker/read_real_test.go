@@ -172,3 +172,34 @@ func TestTheUserOfAContainerIsFoundBeforeItRuns(t *testing.T) {
 		})
 	}
 }
+
+func TestAContainerThatRunsOnIsNotLookedIntoAgain(t *testing.T) {
+	e, name := testEngine(t)
+	id := startNew(t, e, plain(name))
+	find := func(before []fleet.Instance) fleet.Instance {
+		t.Helper()
+		list, err := e.InstancesSince(t.Context(), before)
+		if err != nil {
+			t.Fatal(err)
+		}
+		k := slices.IndexFunc(list, func(i fleet.Instance) bool { return i.ID == id })
+		if k < 0 {
+			t.Fatalf("%s is not in the list", id)
+		}
+		return list[k]
+	}
+	first := find(nil)
+	if first.State != fleet.Running || first.PID == 0 {
+		t.Fatalf("%+v", first)
+	}
+	first.Name = "as it was"
+	if got := find([]fleet.Instance{first}); got.Name != "as it was" {
+		t.Errorf("it was looked into again: %+v", got)
+	}
+	if err := e.Stop(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	if got := find([]fleet.Instance{first}); got.State != fleet.Exited || got.PID != 0 {
+		t.Errorf("it has ended: %+v", got)
+	}
+}

@@ -42,14 +42,14 @@ func BenchmarkAHundredServices(b *testing.B) {
 	book := sample.New("n1")
 	at, mono := time.Now(), time.Second
 	first, lost := m.Read(b.Context(), at, targets)
-	if lost {
+	if lost != nil {
 		b.Fatalf("%+v", first.Services[0])
 	}
 	before := used(b)
 	size, n := 0, 0
 	for b.Loop() {
 		r, lost := m.Read(b.Context(), at, targets)
-		if lost {
+		if lost != nil {
 			b.Fatal("a service is gone")
 		}
 		r.Mono = mono // a second later, whenever that is

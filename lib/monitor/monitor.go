@@ -93,8 +93,8 @@ func Clock() time.Duration {
 }
 
 // Read reads the node and these containers, which are in the order of their
-// creation. lost reports that one of them is not what it was: list them again.
-func (m *Monitor) Read(ctx context.Context, at time.Time, targets []Target) (r sample.Reading, lost bool) {
+// creation. lost are the ids of those that are not what they were: look for them again.
+func (m *Monitor) Read(ctx context.Context, at time.Time, targets []Target) (r sample.Reading, lost []string) {
 	m.round++
 	served := m.ask(ctx, targets)
 	r = sample.Reading{At: at, Mono: Clock()} // what follows takes milliseconds
@@ -112,7 +112,9 @@ func (m *Monitor) Read(ctx context.Context, at time.Time, targets []Target) (r s
 		}
 		s := &r.Services[n]
 		i, problems, gone := m.instance(t, served[k])
-		lost = lost || gone
+		if gone {
+			lost = append(lost, t.Instance.ID)
+		}
 		if s.Release != "" && s.Release != t.Instance.Release {
 			s.Settling = fmt.Sprintf("releases %s and %s run side by side", s.Release, t.Instance.Release)
 		}
@@ -180,10 +182,11 @@ func (m *Monitor) instance(t Target, a answer) (out sample.Instance, problems []
 	out = sample.Instance{ID: i.ID, Release: i.Release}
 	missing := func(format string, args ...any) (sample.Instance, []string, bool) {
 		out.Missing = true
-		return out, append(problems, fmt.Sprintf(format, args...)), true
+		return out, append(problems, fmt.Sprintf(format, args...)), lost
 	}
 	s, err := m.learn(t)
 	if err != nil {
+		lost = true
 		return missing("%v", err)
 	}
 	m.use(s, &out, &problems)

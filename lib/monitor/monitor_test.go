@@ -152,7 +152,7 @@ func open(t *testing.T, stats Stats) *Monitor {
 func TestTheNodeAndAContainerAreRead(t *testing.T) {
 	m := open(t, nil)
 	got, lost := m.Read(t.Context(), time.Now(), []Target{target(os.Getpid())})
-	if lost || len(got.Services) != 1 || len(got.Services[0].Instances) != 1 {
+	if lost != nil || len(got.Services) != 1 || len(got.Services[0].Instances) != 1 {
 		t.Fatalf("%+v, lost %v", got, lost)
 	}
 	n, i := got.Node, got.Services[0].Instances[0]
@@ -174,7 +174,7 @@ func TestAContainerWhoseProcessEndedIsLost(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := open(t, nil)
-	if got, lost := m.Read(t.Context(), time.Now(), []Target{target(child.Process.Pid)}); lost || got.Services[0].Instances[0].Missing {
+	if got, lost := m.Read(t.Context(), time.Now(), []Target{target(child.Process.Pid)}); lost != nil || got.Services[0].Instances[0].Missing {
 		t.Errorf("it runs: %+v, lost %v", got.Services, lost)
 	}
 	_ = in.Close()
@@ -182,7 +182,7 @@ func TestAContainerWhoseProcessEndedIsLost(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, lost := m.Read(t.Context(), time.Now(), []Target{target(child.Process.Pid)})
-	if !lost || !got.Services[0].Instances[0].Missing || len(got.Services[0].Errors) != 1 {
+	if len(lost) != 1 || lost[0] != "c1" || !got.Services[0].Instances[0].Missing || len(got.Services[0].Errors) != 1 {
 		t.Errorf("it has ended: %+v, lost %v", got.Services, lost)
 	}
 }

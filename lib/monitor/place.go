@@ -79,7 +79,7 @@ func (p place) marks(known map[int]uint64) (look, error) {
 	}
 	names, err := dir.Readdirnames(mostMarks + 1)
 	if err != nil && len(names) == 0 {
-		return out, nil //nolint:nilerr // io.EOF: it is empty
+		return out, nil // io.EOF: it is empty
 	}
 	if len(names) > mostMarks {
 		return out, fmt.Errorf("/%s in the container holds more than %d files", p.dir, mostMarks)

@@ -29,7 +29,7 @@ type World struct {
 	Spec    func(ctx context.Context, app, release string) (spec.App, error)
 	Masters Masters
 	// Read reads these containers now; see monitor.Monitor.Read. It is never called twice at a time.
-	Read  func(ctx context.Context, at time.Time, targets []monitor.Target) (r sample.Reading, lost bool)
+	Read  func(ctx context.Context, at time.Time, targets []monitor.Target) (r sample.Reading, lost []string)
 	Queue OpenQueue // nil: queues are not read
 	Now   func() time.Time
 }
@@ -123,8 +123,8 @@ func (a *Agent) sampling(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		if lost {
-			a.looker.again()
+		if len(lost) > 0 {
+			a.looker.again(lost)
 		}
 		for k := range r.Services {
 			a.queues.fill(&r.Services[k])

@@ -115,10 +115,21 @@ func TestContainersOfOthersAreNotWatched(t *testing.T) {
 func TestAProcessThatIsGoneIsLookedForAtOnce(t *testing.T) {
 	played(t, nil, func(w *world, a *Agent, m *manager) {
 		pass(10*time.Second + 100*time.Millisecond)
-		w.with(func() { w.instances[0].PID, w.lost = 17, true })
+		w.with(func() { w.instances[0].PID, w.lost = 17, []string{"c1"} })
 		pass(1500 * time.Millisecond)
 		if got := a.looker.targets(); got[0].Instance.PID != 17 || w.looks != 2 {
 			t.Errorf("%d looks for masters, %+v", w.looks, got)
+		}
+	})
+}
+
+func TestAMasterThatBeganAnewInItsContainerIsLookedFor(t *testing.T) {
+	played(t, nil, func(w *world, a *Agent, m *manager) {
+		pass(10*time.Second + 100*time.Millisecond)
+		w.with(func() { w.lost = []string{"c1"} })
+		pass(1500 * time.Millisecond)
+		if w.looks != 2 || a.looker.targets()[0].Master.PID != 8 {
+			t.Errorf("%d looks for masters, %+v", w.looks, a.looker.targets())
 		}
 	})
 }

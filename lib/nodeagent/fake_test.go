@@ -25,8 +25,7 @@ type world struct {
 	looks     int // for masters
 	specs     int
 	targets   []monitor.Target // of the last reading
-	lost      bool             // the next reading finds a process gone
-	done      float64
+	lost      []string         // what the next reading finds gone
 	began     time.Time
 
 	known map[string]fleet.Registration
@@ -69,7 +68,7 @@ func (w *world) Look(context.Context, fleet.Instance, spec.Master) (fleet.Master
 func (w *world) StatsAt(fleet.Instance, spec.Master, int) (string, error) { return "", nil }
 
 // Read tells of ten requests a second.
-func (w *world) Read(_ context.Context, at time.Time, targets []monitor.Target) (sample.Reading, bool) {
+func (w *world) Read(_ context.Context, at time.Time, targets []monitor.Target) (sample.Reading, []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.targets = targets
@@ -81,7 +80,7 @@ func (w *world) Read(_ context.Context, at time.Time, targets []monitor.Target) 
 		}}})
 	}
 	lost := w.lost
-	w.lost = false
+	w.lost = nil
 	return r, lost
 }
 

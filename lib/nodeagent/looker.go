@@ -38,7 +38,7 @@ type looker struct {
 	mu    sync.Mutex // guards what follows
 	list  []monitor.Target
 	looks int
-	lost  bool
+	lost  []string // container ids
 }
 
 // patience spaces questions that fail.
@@ -82,10 +82,10 @@ func (l *looker) looked() bool {
 	return l.looks > 0
 }
 
-// again has the looker look now, and take nothing of before for granted.
-func (l *looker) again() {
+// again has the looker look now, and take nothing of before for granted of these containers.
+func (l *looker) again(ids []string) {
 	l.mu.Lock()
-	l.lost = true
+	l.lost = ids
 	l.mu.Unlock()
 	select {
 	case l.wake <- struct{}{}:
@@ -117,10 +117,15 @@ func (l *looker) run(ctx context.Context) {
 // look asks the engine once. When it does not answer, what was known stays.
 func (l *looker) look(ctx context.Context) {
 	l.mu.Lock()
-	if l.lost {
-		l.before, l.lost = nil, false
-	}
+	lost := l.lost
+	l.lost = nil
 	l.mu.Unlock()
+	l.before = slices.DeleteFunc(l.before, func(i fleet.Instance) bool { return slices.Contains(lost, i.ID) })
+	for _, id := range lost {
+		if k := l.masters[id]; k != nil && k.found.PID > 0 {
+			k.found, k.stats = fleet.Master{}, "" // it may have ended and begun anew in a container that lives
+		}
+	}
 	asked, cancel := context.WithTimeout(ctx, lookLimit)
 	defer cancel()
 	all, err := l.world.Instances(asked, l.before)

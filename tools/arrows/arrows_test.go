@@ -81,8 +81,8 @@ func rules() Rules {
 			"github.com/vishvananda/netlink":                   {"lib/link", "lib/monitor"},
 			"github.com/prometheus/client_golang":              {"cmd"},
 			"github.com/prometheus/procfs":                     {"lib/monitor"},
-			"github.com/redis/go-redis":                        {"lib/queue"},
-			"github.com/rabbitmq/amqp091-go":                   {"lib/queue"}, // its tests
+			"github.com/redis/go-redis":                        {"lib/queue", "cmd/scaled"}, // the latter in a test
+			"github.com/rabbitmq/amqp091-go":                   {"lib/queue"},               // its tests
 			"github.com/urfave/cli":                            {"lib/tool", "cmd"},
 			"gonum.org/v1/plot":                                {"cmd/scaled"},
 			"svckit/lab":                                       {"lab"},
