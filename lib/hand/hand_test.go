@@ -292,8 +292,13 @@ func TestWhenMemoryIsShortAContainerIsGivenUpForAWhile(t *testing.T) {
 		}}
 		w.mu.Unlock()
 		w.pass(5 * time.Second)
-		if state := w.services["a/web"].Containers[0].State; state != fleet.Exited || w.services["b/web"].Containers[0].State != fleet.Running {
-			t.Fatalf("a/web is %s; steps: %v", state, w.steps)
+		state := func(service string) fleet.State {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			return w.services[service].Containers[0].State
+		}
+		if state("a/web") != fleet.Exited || state("b/web") != fleet.Running {
+			t.Fatalf("a/web is %s, b/web %s", state("a/web"), state("b/web"))
 		}
 		if r := w.report("a/web"); !strings.Contains(r.Error, "10 MiB of 4096 MiB are left") {
 			t.Errorf("report %+v", r)
@@ -302,13 +307,13 @@ func TestWhenMemoryIsShortAContainerIsGivenUpForAWhile(t *testing.T) {
 		w.sample = nil
 		w.mu.Unlock()
 		w.pass(5 * time.Minute)
-		if state := w.services["a/web"].Containers[0].State; state != fleet.Exited {
-			t.Errorf("a/web is %s again after 5 minutes", state)
+		if state("a/web") != fleet.Exited {
+			t.Errorf("a/web is %s again after 5 minutes", state("a/web"))
 		}
 		w.pass(6 * time.Minute)
 		w.expectWorkers("a/web", 2)
-		if state := w.services["a/web"].Containers[0].State; state != fleet.Running {
-			t.Errorf("a/web is %s after 11 minutes", state)
+		if state("a/web") != fleet.Running {
+			t.Errorf("a/web is %s after 11 minutes", state("a/web"))
 		}
 	})
 }
@@ -317,17 +322,18 @@ func TestReportsComeOnChangeAndEachMinute(t *testing.T) {
 	play(t, func(t *testing.T, w *world) {
 		w.runs("a/web", 2)
 		w.wishes(1, 1, workers("a/web", 2, 0))
-		n := len(w.haves)
+		reports := func() int { w.mu.Lock(); defer w.mu.Unlock(); return len(w.haves) }
+		n := reports()
 		if n == 0 {
 			t.Fatal("no report")
 		}
 		w.pass(55 * time.Second)
-		if len(w.haves) != n {
-			t.Errorf("%d reports of nothing new", len(w.haves)-n)
+		if got := reports(); got != n {
+			t.Errorf("%d reports of nothing new", got-n)
 		}
 		w.pass(10 * time.Second)
-		if len(w.haves) != n+1 {
-			t.Errorf("%d reports in a minute", len(w.haves)-n)
+		if got := reports(); got != n+1 {
+			t.Errorf("%d reports in a minute", got-n)
 		}
 		w.mu.Lock()
 		w.refuse = fault.New(fault.Unreachable, "x")
