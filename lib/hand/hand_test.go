@@ -178,12 +178,14 @@ func TestOneServiceInTroubleKeepsNobodyWaiting(t *testing.T) {
 		for n := range 6 { // more than a lane has places
 			name := fmt.Sprintf("a/slow%d", n)
 			w.runs(name, 2)
-			w.slow[name] = n < 3
+			w.set(func() { w.slow[name] = n < 3 })
 			list = append(list, workers(name, 4, 0))
 		}
-		w.fails["b/web"] = fault.New(fault.Failed, "no image")
+		w.set(func() { w.fails["b/web"] = fault.New(fault.Failed, "no image") })
 		w.runs("c/web", 2)
-		w.services["v/web"] = wish.Service{VIP: true, Containers: []wish.Container{container("v/web", 0, 2)}}
+		w.set(func() {
+			w.services["v/web"] = wish.Service{VIP: true, Containers: []wish.Container{container("v/web", 0, 2)}}
+		})
 		w.wishes(1, 1, append(list, workers("b/web", 2, 0), workers("c/web", 5, 0), workers("v/web", 5, 0))...)
 		w.pass(10 * time.Second)
 		w.expectWorkers("c/web", 5)
@@ -193,7 +195,7 @@ func TestOneServiceInTroubleKeepsNobodyWaiting(t *testing.T) {
 		}
 		for n := 3; n < 6; n++ { // now every place is taken
 			name := fmt.Sprintf("a/slow%d", n)
-			w.slow[name] = true
+			w.set(func() { w.slow[name] = true })
 			w.runs(name, 2)
 		}
 		w.pass(10 * time.Second)
@@ -208,7 +210,7 @@ func TestOneServiceInTroubleKeepsNobodyWaiting(t *testing.T) {
 func TestALockThatSomebodyHoldsIsWaitedFor(t *testing.T) {
 	play(t, func(t *testing.T, w *world) {
 		w.runs("a/web", 2)
-		w.fails["a/web"] = fault.New(fault.Conflict, "svc-run up holds it")
+		w.set(func() { w.fails["a/web"] = fault.New(fault.Conflict, "svc-run up holds it") })
 		w.wishes(1, 1, workers("a/web", 4, 0))
 		if w.hand.Settling("a/web") != "svc-run up holds it" || w.report("a/web").Error != "settling: svc-run up holds it" {
 			t.Errorf("settling %q, report %+v", w.hand.Settling("a/web"), w.report("a/web"))
@@ -227,11 +229,13 @@ func TestALockThatSomebodyHoldsIsWaitedFor(t *testing.T) {
 func TestALowerThatIsUnderWayEndsForARaise(t *testing.T) {
 	play(t, func(t *testing.T, w *world) {
 		w.runs("a/web", 6)
-		w.slow["a/web"] = true
+		w.set(func() { w.slow["a/web"] = true })
 		w.wishes(1, 1, workers("a/web", 2, 0))
-		if w.hangs["a/web"] != "lower" {
-			t.Fatalf("hangs: %v", w.hangs)
-		}
+		w.set(func() {
+			if w.hangs["a/web"] != "lower" {
+				t.Errorf("hangs: %v", w.hangs)
+			}
+		})
 		w.mu.Lock()
 		w.slow["a/web"] = false
 		w.mu.Unlock()
@@ -358,9 +362,11 @@ func TestChoresAreDoneWhateverIsWished(t *testing.T) {
 		}
 		w.mu.Unlock()
 		w.pass(time.Minute)
-		if n := len(w.kept); n < 8 || n > 13 {
-			t.Errorf("a TTL of 15 s was renewed %d times in a minute", n)
-		}
+		w.set(func() {
+			if n := len(w.kept); n < 8 || n > 13 {
+				t.Errorf("a TTL of 15 s was renewed %d times in a minute", n)
+			}
+		})
 	})
 }
 
