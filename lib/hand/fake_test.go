@@ -210,11 +210,20 @@ func (w *world) report(service string) fleet.Reached {
 
 func (w *world) expectWorkers(service string, n int) {
 	w.t.Helper()
-	if got := w.workers(service); got != n {
-		w.t.Errorf("%s has %d workers, want %d; steps: %v; report: %+v", service, got, n, w.steps, w.report(service))
+	if got, said := w.workers(service), w.report(service); got != n {
+		w.set(func() {
+			w.t.Errorf("%s has %d workers, want %d; steps: %v; report: %+v", service, got, n, w.steps, said)
+		})
 	}
 }
 
 func workers(name string, n, room int) fleet.Allotment {
 	return fleet.Allotment{Name: name, Unit: wish.Workers, Count: n, Room: room}
+}
+
+// set changes the world while a hand may look at it.
+func (w *world) set(f func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	f()
 }

@@ -298,6 +298,8 @@ func TestTheFastLaneRaisesWithoutPlannerAndConsul(t *testing.T) {
 	a.Room = 3
 	r.wishes(a)
 	r.expect("cheap", 2)
+	shown := ""
+	t.Cleanup(func() { t.Logf("last sample: %s", shown) })
 	r.eventually("the monitor knows it", func() bool {
 		res, err := http.Get("http://" + at + "/v1/sample")
 		if err != nil {
@@ -305,7 +307,9 @@ func TestTheFastLaneRaisesWithoutPlannerAndConsul(t *testing.T) {
 		}
 		defer res.Body.Close()
 		var now fleet.Sample
-		return json.NewDecoder(res.Body).Decode(&now) == nil && len(now.Services) == 1 && now.Services[0].Requests != nil && now.Services[0].Ready == 2 && now.Gen > 0
+		text, _ := io.ReadAll(res.Body)
+		shown = string(text)
+		return json.Unmarshal(text, &now) == nil && len(now.Services) == 1 && now.Services[0].Requests != nil && now.Services[0].Ready == 2 && now.Gen > 0
 	})
 	r.agent.Kill()
 	r.eventually("the hand knows", func() bool { return strings.Contains(r.said.String(), "Consul is away") })

@@ -178,12 +178,14 @@ func TestOneServiceInTroubleKeepsNobodyWaiting(t *testing.T) {
 		for n := range 6 { // more than a lane has places
 			name := fmt.Sprintf("a/slow%d", n)
 			w.runs(name, 2)
-			w.slow[name] = n < 3
+			w.set(func() { w.slow[name] = n < 3 })
 			list = append(list, workers(name, 4, 0))
 		}
-		w.fails["b/web"] = fault.New(fault.Failed, "no image")
+		w.set(func() { w.fails["b/web"] = fault.New(fault.Failed, "no image") })
 		w.runs("c/web", 2)
-		w.services["v/web"] = wish.Service{VIP: true, Containers: []wish.Container{container("v/web", 0, 2)}}
+		w.set(func() {
+			w.services["v/web"] = wish.Service{VIP: true, Containers: []wish.Container{container("v/web", 0, 2)}}
+		})
 		w.wishes(1, 1, append(list, workers("b/web", 2, 0), workers("c/web", 5, 0), workers("v/web", 5, 0))...)
 		w.pass(10 * time.Second)
 		w.expectWorkers("c/web", 5)
@@ -193,7 +195,7 @@ func TestOneServiceInTroubleKeepsNobodyWaiting(t *testing.T) {
 		}
 		for n := 3; n < 6; n++ { // now every place is taken
 			name := fmt.Sprintf("a/slow%d", n)
-			w.slow[name] = true
+			w.set(func() { w.slow[name] = true })
 			w.runs(name, 2)
 		}
 		w.pass(10 * time.Second)
@@ -208,7 +210,7 @@ func TestOneServiceInTroubleKeepsNobodyWaiting(t *testing.T) {
 func TestALockThatSomebodyHoldsIsWaitedFor(t *testing.T) {
 	play(t, func(t *testing.T, w *world) {
 		w.runs("a/web", 2)
-		w.fails["a/web"] = fault.New(fault.Conflict, "svc-run up holds it")
+		w.set(func() { w.fails["a/web"] = fault.New(fault.Conflict, "svc-run up holds it") })
 		w.wishes(1, 1, workers("a/web", 4, 0))
 		if w.hand.Settling("a/web") != "svc-run up holds it" || w.report("a/web").Error != "settling: svc-run up holds it" {
 			t.Errorf("settling %q, report %+v", w.hand.Settling("a/web"), w.report("a/web"))
@@ -227,11 +229,13 @@ func TestALockThatSomebodyHoldsIsWaitedFor(t *testing.T) {
 func TestALowerThatIsUnderWayEndsForARaise(t *testing.T) {
 	play(t, func(t *testing.T, w *world) {
 		w.runs("a/web", 6)
-		w.slow["a/web"] = true
+		w.set(func() { w.slow["a/web"] = true })
 		w.wishes(1, 1, workers("a/web", 2, 0))
-		if w.hangs["a/web"] != "lower" {
-			t.Fatalf("hangs: %v", w.hangs)
-		}
+		w.set(func() {
+			if w.hangs["a/web"] != "lower" {
+				t.Errorf("hangs: %v", w.hangs)
+			}
+		})
 		w.mu.Lock()
 		w.slow["a/web"] = false
 		w.mu.Unlock()
@@ -292,8 +296,13 @@ func TestWhenMemoryIsShortAContainerIsGivenUpForAWhile(t *testing.T) {
 		}}
 		w.mu.Unlock()
 		w.pass(5 * time.Second)
-		if state := w.services["a/web"].Containers[0].State; state != fleet.Exited || w.services["b/web"].Containers[0].State != fleet.Running {
-			t.Fatalf("a/web is %s; steps: %v", state, w.steps)
+		state := func(service string) fleet.State {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			return w.services[service].Containers[0].State
+		}
+		if state("a/web") != fleet.Exited || state("b/web") != fleet.Running {
+			t.Fatalf("a/web is %s, b/web %s", state("a/web"), state("b/web"))
 		}
 		if r := w.report("a/web"); !strings.Contains(r.Error, "10 MiB of 4096 MiB are left") {
 			t.Errorf("report %+v", r)
@@ -302,13 +311,13 @@ func TestWhenMemoryIsShortAContainerIsGivenUpForAWhile(t *testing.T) {
 		w.sample = nil
 		w.mu.Unlock()
 		w.pass(5 * time.Minute)
-		if state := w.services["a/web"].Containers[0].State; state != fleet.Exited {
-			t.Errorf("a/web is %s again after 5 minutes", state)
+		if state("a/web") != fleet.Exited {
+			t.Errorf("a/web is %s again after 5 minutes", state("a/web"))
 		}
 		w.pass(6 * time.Minute)
 		w.expectWorkers("a/web", 2)
-		if state := w.services["a/web"].Containers[0].State; state != fleet.Running {
-			t.Errorf("a/web is %s after 11 minutes", state)
+		if state("a/web") != fleet.Running {
+			t.Errorf("a/web is %s after 11 minutes", state("a/web"))
 		}
 	})
 }
@@ -317,17 +326,18 @@ func TestReportsComeOnChangeAndEachMinute(t *testing.T) {
 	play(t, func(t *testing.T, w *world) {
 		w.runs("a/web", 2)
 		w.wishes(1, 1, workers("a/web", 2, 0))
-		n := len(w.haves)
+		reports := func() int { w.mu.Lock(); defer w.mu.Unlock(); return len(w.haves) }
+		n := reports()
 		if n == 0 {
 			t.Fatal("no report")
 		}
 		w.pass(55 * time.Second)
-		if len(w.haves) != n {
-			t.Errorf("%d reports of nothing new", len(w.haves)-n)
+		if got := reports(); got != n {
+			t.Errorf("%d reports of nothing new", got-n)
 		}
 		w.pass(10 * time.Second)
-		if len(w.haves) != n+1 {
-			t.Errorf("%d reports in a minute", len(w.haves)-n)
+		if got := reports(); got != n+1 {
+			t.Errorf("%d reports in a minute", got-n)
 		}
 		w.mu.Lock()
 		w.refuse = fault.New(fault.Unreachable, "x")
@@ -352,9 +362,11 @@ func TestChoresAreDoneWhateverIsWished(t *testing.T) {
 		}
 		w.mu.Unlock()
 		w.pass(time.Minute)
-		if n := len(w.kept); n < 8 || n > 13 {
-			t.Errorf("a TTL of 15 s was renewed %d times in a minute", n)
-		}
+		w.set(func() {
+			if n := len(w.kept); n < 8 || n > 13 {
+				t.Errorf("a TTL of 15 s was renewed %d times in a minute", n)
+			}
+		})
 	})
 }
 

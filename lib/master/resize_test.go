@@ -87,3 +87,11 @@ func TestWorkersAreCountedAgainWithoutTheEngine(t *testing.T) {
 		t.Error("another process was taken for the master")
 	}
 }
+
+func TestWorkersThatNeverStartedAreNotCounted(t *testing.T) {
+	s := stats{Workers: []statsWorker{{ID: 1, PID: 7, Accepting: 1, Status: "idle"}, {Status: "cheap"}, {Status: "cheap"}}}
+	got, err := s.served()
+	if err != nil || len(got.Workers) != 1 || !got.Workers[0].Ready {
+		t.Errorf("%+v, %v", got, err)
+	}
+}

@@ -80,6 +80,9 @@ func (s stats) served() (fleet.Served, error) {
 		return out, fmt.Errorf("read stats of uwsgi: %d in its listen queue, %d workers", s.Listen, len(s.Workers))
 	}
 	for _, w := range s.Workers {
+		if w.ID == 0 && w.PID == 0 {
+			continue // of cheaper mode, and never started
+		}
 		of := fleet.ServedWorker{
 			ID: w.ID, PID: w.PID, Slots: max(len(w.Cores), 1), Requests: w.Requests, Seconds: w.Running / 1e6,
 			Ready: w.PID > 0 && w.Accepting > 0 && (w.Status == "idle" || w.Status == "busy"),
