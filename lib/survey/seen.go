@@ -37,6 +37,9 @@ type sum struct {
 	load           *scale.Load
 	queue          *scale.Backlog
 	queueAt        int64
+	growth         bool    // of the queue only how it grows is known
+	done10, done60 float64 // what consumers say that they are done with
+	told           bool    // they say so
 	oldest         int64
 	heard, unheard float64 // workers whose nodes reported, and those whose did not
 	weighed, cv    float64 // for the means over nodes
@@ -104,17 +107,20 @@ func (s *sum) requests(node string, x fleet.ServiceSample, at int64, workers flo
 		s.load, s.oldest = &scale.Load{}, at
 	}
 	s.oldest = min(s.oldest, at)
+	s.told, s.done10, s.done60 = true, s.done10+q.Done10, s.done60+q.Done60
 	l := s.load
 	l.Rate1, l.Rate10, l.Rate60 = l.Rate1+q.Rate1, l.Rate10+q.Rate10, l.Rate60+q.Rate60
 	l.Done10, l.Done60 = l.Done10+q.Done10, l.Done60+q.Done60
 	l.Waiting += q.Waiting
+	// A worker with threads serves as many requests at a time as it has of them.
+	each := max(q.Slots, 1)
 	if q.Marks {
-		l.Busy, l.Busy10, l.Busy60 = l.Busy+q.Busy, l.Busy10+q.Busy10, l.Busy60+q.Busy60
+		l.Busy, l.Busy10, l.Busy60 = l.Busy+q.Busy/each, l.Busy10+q.Busy10/each, l.Busy60+q.Busy60/each
 	}
 	if q.Service > 0 && q.Done60 > 0 {
 		s.weighed += q.Done60
 		s.cv += q.Done60 * q.CV2
-		l.Service += q.Done60 * q.Service
+		l.Service += q.Done60 * q.Service / each
 	}
 }
 
@@ -136,8 +142,24 @@ func (s *sum) backlog(x fleet.ServiceSample, at int64) {
 	if s.queue != nil && at == s.queueAt && q.Ready+q.Unacked <= s.queue.Ready+s.queue.Unacked {
 		return // of two sights at one time the larger counts
 	}
-	s.queueAt = at
+	s.queueAt, s.growth = at, !q.Rates
 	s.queue = &scale.Backlog{Ready: q.Ready, Unacked: q.Unacked, In10: q.In10, In60: q.In60, Out10: q.Out10, Out60: q.Out60}
+}
+
+// rates finds what is taken from a queue of which only the growth is known: what
+// consumers say that they are done with. Without that, the queue is not known.
+func (s *sum) rates() {
+	if s.queue == nil || !s.growth {
+		return
+	}
+	if !s.told {
+		s.queue = nil
+		s.fail("the queue tells only how it grows, and its consumers do not mark what they do (docs/marks.md)")
+		return
+	}
+	b := s.queue
+	b.In10, b.Out10 = max(0, b.In10-b.Out10+s.done10), s.done10
+	b.In60, b.Out60 = max(0, b.In60-b.Out60+s.done60), s.done60
 }
 
 func (s *sum) signals(at int64) (out []scale.Signal) {
@@ -154,6 +176,7 @@ func (s *sum) signals(at int64) (out []scale.Signal) {
 			out = append(out, sig)
 		}
 	case "queue":
+		s.rates()
 		sig := scale.Signal{Name: Queue, At: s.queueAt, Coverage: 1, Error: s.why, Backlog: s.queue}
 		if s.queue != nil || s.why != "" {
 			out = append(out, sig)
