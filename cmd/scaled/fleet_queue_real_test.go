@@ -62,10 +62,11 @@ func queueDrained(t *testing.T, f *wholeFleet) {
 	took := soon(t, 2*time.Minute, "more consumers", f.atLeast("jobs/work", 3, 1))
 	t.Logf("from the burst to three consumers: %.1f s", took.Seconds())
 	soon(t, 3*time.Minute, "all messages done", func() error {
-		if n, err := queue.LLen(t.Context(), "jobs:log").Result(); err != nil || n < messages {
-			return fmt.Errorf("%d done, %v", n, err)
+		n, err := queue.LLen(t.Context(), "jobs:log").Result()
+		if err == nil && n < messages {
+			err = fmt.Errorf("%d done", n)
 		}
-		return nil
+		return err
 	})
 	t.Logf("%d messages of 0.2 s: done after %.1f s", messages, time.Since(began).Seconds())
 	soon(t, 3*time.Minute, "one consumer again", func() error {

@@ -225,11 +225,3 @@ func (f *wholeFleet) passing(ctx context.Context, service string) (out []string)
 	}
 	return out
 }
-
-const scaledWeb = `    command: [gunicorn, -c, /srv/app/gunicorn.conf.py, "app:application"]
-    master: gunicorn
-    port: 8000
-    check: {http: /healthz, interval: 1s, timeout: 5s, min_healthy: 1s, deadline: 60s}
-    stop: {timeout: 15s, drain: 1s}
-    scale: {strategy: busy_ratio, wait: 5%, wait_over: 100ms, min: 2, min_nodes: 2, start_up: 3s, down: {after: 30s, step: 50%}, seasonal: false}
-`

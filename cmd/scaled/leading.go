@@ -33,17 +33,14 @@ type candidate struct {
 const cycleLimit = 30 * time.Second
 
 // run leads again and again until ctx ends.
-func (c *candidate) run(ctx context.Context) error {
+func (c *candidate) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		lease, err := c.lead(ctx)
 		if err != nil {
-			if ctx.Err() != nil {
-				return nil
+			if ctx.Err() == nil {
+				c.log.Warn("cannot become the leader: tried again", "error", err)
 			}
-			c.log.Warn("cannot become the leader: tried again", "error", err)
-			if !pause(ctx, 5*time.Second) {
-				return nil
-			}
+			pause(ctx, 5*time.Second)
 			continue
 		}
 		c.log.Info("leads", "epoch", lease.Epoch)
@@ -54,7 +51,6 @@ func (c *candidate) run(ctx context.Context) error {
 			c.log.Warn("leadership not released: it ends by itself", "error", err)
 		}
 	}
-	return nil
 }
 
 // lease plans for as long as the lease lasts.

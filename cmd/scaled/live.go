@@ -68,4 +68,5 @@ func takeLead(ctx context.Context, w *here.Node, s *tool.Session, client *consul
 
 // journalPath and memoryPath are where a planner of this node keeps its decisions and what it learned.
 func journalPath(n node.Settings) string { return filepath.Join(n.StateDir, "scaled", "journal.jsonl") }
-func memoryPath(n node.Settings) string  { return filepath.Join(n.StateDir, "scaled", "demand.json") }
+
+func memoryPath(n node.Settings) string { return filepath.Join(n.StateDir, "scaled", "demand.json") }

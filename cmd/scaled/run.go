@@ -92,7 +92,8 @@ func run(ctx context.Context, w *here.Node, s *tool.Session, listen string) erro
 		s.Log.Warn("service manager not told", "error", err)
 	}
 	go beat(ctx, unit, shown)
-	return k.run(ctx)
+	k.run(ctx)
+	return ctx.Err()
 }
 
 // forever is longer than a planner waits for its turn.

@@ -76,7 +76,9 @@ func wishesReadBack(t *testing.T, c *Client, l *Lease) {
 		t.Error("never told")
 	}
 	stop()
-	<-ended
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("following ended with %v", err)
+	}
 	if who, err := c.Planner(t.Context()); err != nil || who.Epoch != l.Epoch || who.Node != "node1" || who.URL != "http://a:1" {
 		t.Errorf("leader %+v %v", who, err)
 	}

@@ -23,7 +23,7 @@ func seen(f Facts, v Service) planner.Seen {
 		sum.node(f, m, r, ok)
 	}
 	out.Ready, out.Starting, out.Settling = sum.ready, sum.starting, sum.settling
-	out.Signals = sum.signals(f.At)
+	out.Signals = sum.signals()
 	return out
 }
 
@@ -162,7 +162,7 @@ func (s *sum) rates() {
 	b.In60, b.Out60 = max(0, b.In60-b.Out60+s.done60), s.done60
 }
 
-func (s *sum) signals(at int64) (out []scale.Signal) {
+func (s *sum) signals() (out []scale.Signal) {
 	switch s.service.Spec.Scale.Strategy {
 	case "busy_ratio", "rps_ratio":
 		sig := scale.Signal{Name: Requests, At: s.oldest, Error: s.why, Load: s.load}
