@@ -42,7 +42,7 @@ func plannerOf(client *consul.Client, pull lead.Pull, log hclog.Logger) *lead.Pl
 // newPuller asks monitors as this node's settings say: with the token, and with
 // the certificate of this node, where nodes want to see one.
 func newPuller(n node.Settings) (*puller, error) {
-	may := nodeagent.Access{TokenFile: n.ScaledToken, Cert: n.ScaledCert, Key: n.ScaledKey, CA: n.ScaledCA}
+	may := accessOf(n)
 	token, err := may.Token()
 	if err != nil {
 		return nil, err
@@ -54,6 +54,11 @@ func newPuller(n node.Settings) (*puller, error) {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.Proxy, transport.TLSClientConfig, transport.MaxIdleConnsPerHost = nil, config, 2
 	return &puller{client: &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}, token: token}, nil
+}
+
+// accessOf is by what clients are known, as this node's settings say.
+func accessOf(n node.Settings) nodeagent.Access {
+	return nodeagent.Access{TokenFile: n.ScaledToken, Cert: n.ScaledCert, Key: n.ScaledKey, CA: n.ScaledCA}
 }
 
 // takeLead makes this process the leader, within a time.

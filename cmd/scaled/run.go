@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/urfave/cli/v2"
+	"golang.org/x/net/netutil"
 	"gopkg.in/natefinch/lumberjack.v2"
 
 	"svckit/lib/consul"
@@ -22,6 +25,7 @@ import (
 	"svckit/lib/here"
 	"svckit/lib/lead"
 	"svckit/lib/node"
+	"svckit/lib/nodeagent"
 	"svckit/lib/notify"
 	"svckit/lib/systemd"
 	"svckit/lib/tool"
@@ -35,10 +39,13 @@ all nodes for their samples every five seconds, decides, and writes for each nod
 do the rest (scaled node). Every write is fenced: one that leads no longer writes nothing. A new leader
 lowers nothing for a minute. With every planner gone, nodes keep to what they were told last.
 
+A page at --listen shows the fleet, each service over time, and why it has the size it has; with a token it
+asks for that as the password.
+
 Decisions go to ` + "`scaled/journal.jsonl`" + ` in the state folder, each with all it was made from; alarms go to
 the notify: of the app.`,
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "listen", Value: "127.0.0.1:9521", Usage: "serve metrics and health at `ADDRESS`, of the loopback; \"\" serves nothing"},
+			&cli.StringFlag{Name: "listen", Value: "127.0.0.1:9521", Usage: "serve the page, metrics and health at `IP:PORT`; beyond the loopback a token (scaled_token_file) or certificates are needed; \"\" serves nothing"},
 		},
 		Action: tool.Daemon(func(ctx context.Context, s *tool.Session, c *cli.Context) error {
 			if len(s.Args) > 0 {
@@ -67,8 +74,8 @@ func run(ctx context.Context, w *here.Node, s *tool.Session, listen string) erro
 		return err
 	}
 	defer journal.Close()
-	shown := &seen{now: w.Now}
-	served, err := serve(listen, shown)
+	shown, may := &seen{now: w.Now, trail: trail{}}, accessOf(settings)
+	served, err := serve(listen, shown, may)
 	if err != nil {
 		return err
 	}
@@ -85,7 +92,7 @@ func run(ctx context.Context, w *here.Node, s *tool.Session, listen string) erro
 		consul: client, planner: planner, memory: memoryPath(settings), told: a.after, seen: shown, log: s.Log, now: w.Now,
 		journal: func(lines []byte) error { _, err := journal.Write(lines); return err },
 		lead: func(ctx context.Context) (*consul.Lease, error) {
-			return takeLead(ctx, w, s, client, "", forever)
+			return takeLead(ctx, w, s, client, pageAt(listen, may), forever)
 		},
 	}
 	if err := unit.Ready("waits for its turn to plan"); err != nil {
@@ -125,12 +132,32 @@ func openJournal(n node.Settings) (*lumberjack.Logger, error) {
 	return &lumberjack.Logger{Filename: path, MaxSize: journalMiB, MaxBackups: journalKept, Compress: true}, nil
 }
 
-// serve answers /metrics and /health, on the loopback only.
-func serve(address string, s *seen) (*http.Server, error) {
-	mux := http.NewServeMux()
+// serve answers with the page, /metrics and /health: beyond the loopback only to
+// clients that are known. /health says nothing of the fleet, and is for everybody.
+func serve(address string, s *seen, may nodeagent.Access) (*http.Server, error) {
 	r := prometheus.NewRegistry()
 	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), newMetrics(s))
-	mux.Handle("GET /metrics", promhttp.HandlerFor(r, promhttp.HandlerOpts{MaxRequestsInFlight: 4}))
+	inner := http.NewServeMux()
+	inner.Handle("GET /metrics", promhttp.HandlerFor(r, promhttp.HandlerOpts{MaxRequestsInFlight: 4}))
+	inner.Handle("GET /", pages(s))
+	if address == "" {
+		return &http.Server{ReadHeaderTimeout: time.Second}, nil
+	}
+	at, err := netip.ParseAddrPort(address)
+	if err != nil || at.Port() == 0 {
+		return nil, fault.New(fault.Usage, "--listen %q: expected an IP address and a port, e.g. 127.0.0.1:9521", address)
+	}
+	if err := may.Check(at); err != nil {
+		return nil, err
+	}
+	known := http.Handler(inner)
+	if !at.Addr().IsLoopback() {
+		if known, err = may.Guard(inner); err != nil {
+			return nil, err
+		}
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /", known)
 	mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) {
 		if !s.fresh() {
 			http.Error(w, "no cycle was carried out for long", http.StatusServiceUnavailable)
@@ -138,20 +165,34 @@ func serve(address string, s *seen) (*http.Server, error) {
 		}
 		_, _ = w.Write([]byte("ok\n"))
 	})
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second, MaxHeaderBytes: 16 << 10}
-	if address == "" {
-		return server, nil
-	}
-	host, _, err := net.SplitHostPort(address)
-	if ip := net.ParseIP(host); err != nil || ip == nil || !ip.IsLoopback() {
-		return nil, fault.New(fault.Usage, "--listen %q: expected an address of the loopback with a port, e.g. 127.0.0.1:9521", address)
-	}
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10}
 	l, err := net.Listen("tcp", address)
 	if err != nil {
-		return nil, fmt.Errorf("serve metrics: %w", err)
+		return nil, fmt.Errorf("serve the page: %w", err)
+	}
+	l = netutil.LimitListener(l, pageConnections)
+	if config, err := may.TLS(); err != nil {
+		return nil, err
+	} else if config != nil && !at.Addr().IsLoopback() {
+		l = tls.NewListener(l, config)
 	}
 	go func() { _ = server.Serve(l) }()
 	return server, nil
+}
+
+// pageConnections bounds who looks at the page at a time.
+const pageConnections = 64
+
+// pageAt is where people find the page of a planner; "" where it serves none.
+func pageAt(address string, may nodeagent.Access) string {
+	at, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return ""
+	}
+	if at.Addr().IsLoopback() {
+		return "http://" + address + "/"
+	}
+	return may.Scheme() + "://" + address + "/"
 }
 
 // alarms tells the receivers of apps which alarms begin and end.

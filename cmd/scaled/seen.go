@@ -23,6 +23,8 @@ type seen struct {
 	took     time.Duration
 	failures float64
 	failed   string // why the last cycle failed; "": it did not
+	leader   string // who leads instead of this process, where that is known
+	trail    trail
 }
 
 func (s *seen) leads(yes bool, epoch uint64) {
@@ -40,6 +42,7 @@ func (s *seen) cycled(c lead.Cycle, took time.Duration, err error) {
 		return
 	}
 	s.cycle, s.took, s.failed = c, took, ""
+	s.trail.add(c)
 }
 
 // fresh reports whether what this planner does is current: it leads and decides, or waits for its turn.

@@ -188,3 +188,28 @@ func (a Access) Client() (*tls.Config, error) {
 	}
 	return out, nil
 }
+
+// Guard lets through who shows the token, where one is set: as a bearer, or as
+// the password of a browser's dialogue, under any name.
+func (a Access) Guard(next http.Handler) (http.Handler, error) {
+	token, err := a.Token()
+	if err != nil || token == nil {
+		return next, err
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		want, err := token()
+		if err != nil {
+			http.Error(w, "the token cannot be read", http.StatusServiceUnavailable)
+			return
+		}
+		if _, password, ok := r.BasicAuth(); ok {
+			r.Header.Set("Authorization", "Bearer "+password)
+		}
+		if !shows(r, want) {
+			w.Header().Set("WWW-Authenticate", `Basic realm="scaled"`)
+			http.Error(w, "show the token of scaled as the password", http.StatusUnauthorized)
+			return
+		}
+		next.ServeHTTP(w, r)
+	}), nil
+}

@@ -30,6 +30,7 @@ func rules() Rules {
 			{Package: "planner", Imports: append(slices.Clone(facts), "place", "scale"), Pure: true},
 			{Package: "sample", Imports: facts, Pure: true}, // from readings to what a node tells of itself
 			{Package: "scale", Imports: facts, Pure: true},
+			{Package: "page"}, // the planner's page
 			{Package: "survey", Imports: append(slices.Clone(facts), "place", "planner", "scale"), Pure: true},
 			{Package: "simulate", Imports: append(slices.Clone(facts), "scale"), Pure: true},
 			{Package: "wish", Imports: append(slices.Clone(facts), "planner", "rollout", "scale"), Pure: true}, // how a node gets to what the planner wants of it
