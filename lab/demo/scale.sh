@@ -61,6 +61,7 @@ wait_for scale/web '>=' 2
 wait_for scale/work '>=' 1
 run scaled status
 run svc-run ps
+echo "the page: $(scaled status --json | jq -r .leader.url), $(curl -fsS http://127.0.0.1:9521/service/scale/web | wc -c) bytes about scale/web"
 
 web=$(curl -fsS 'http://127.0.0.1:8500/v1/health/service/scale-web?passing' | jq -r '.[0].Service | "http://\(.Address):\(.Port)/"')
 title "Load: 60 requests a second of a tenth of a second each are 6 busy workers"

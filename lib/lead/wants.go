@@ -176,23 +176,32 @@ func (p *Planner) next(c *Cycle) {
 		old := p.statuses[s.Name]
 		status := planner.Next(old, s, ready[s.Name], pools[s.Name], held[s.Name], nodes[s.Name])
 		c.Every[s.Name] = status
-		if old.At == 0 || status.Worth(old) || due(old, status) {
+		if old.At == 0 || status.Worth(old) || due(old, status, len(c.Plan.Services)) {
 			c.Statuses = append(c.Statuses, status)
 		}
 		p.learn(s.Name, c.At, s)
 	}
 }
 
-// sayEach is how often a status is written that did not change: the next leader goes on from it.
-const sayEach = 300
+// How often a status is written that did not change, in seconds: people look at
+// it, and the next leader goes on from it. Many services are written more rarely,
+// so that Consul is not kept busy with it.
+const (
+	sayEach     = 60
+	sayEachMany = 300
+	many        = 1000
+)
 
 // due spreads the writes of what did not change over the time between them.
-func due(old, status planner.Status) bool {
-	shift := int64(0)
-	for _, b := range []byte(status.Name) {
-		shift = (shift*31 + int64(b)) % sayEach
+func due(old, status planner.Status, services int) bool {
+	each, shift := int64(sayEach), int64(0)
+	if services > many {
+		each = sayEachMany
 	}
-	return (old.At+shift)/sayEach != (status.At+shift)/sayEach
+	for _, b := range []byte(status.Name) {
+		shift = (shift*31 + int64(b)) % each
+	}
+	return (old.At+shift)/each != (status.At+shift)/each
 }
 
 func lastOf(key string) string { return key[strings.LastIndexByte(key, '/')+1:] }
