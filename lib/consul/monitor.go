@@ -9,6 +9,7 @@ import (
 
 	"github.com/hashicorp/consul/api"
 
+	"svckit/lib/fault"
 	"svckit/lib/fleet"
 )
 
@@ -22,7 +23,8 @@ func (c *Client) Monitors(ctx context.Context) ([]fleet.Monitor, error) {
 		return nil, c.fault(ctx, "find the monitors", err)
 	}
 	if meta != nil && meta.ResultsFilteredByACLs {
-		return nil, notAllowed("find", "monitors")
+		return nil, fault.WithHint(fault.New(fault.Failed, "find the monitors: not allowed: the Consul token hides services or nodes that are there"),
+			`give the token the rules: service "%s" { policy = "read" } and node_prefix "" { policy = "read" }`, fleet.MonitorService)
 	}
 	var list []fleet.Monitor
 	for _, e := range entries {
