@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -197,8 +198,8 @@ func leaderKilled(t *testing.T, f *wholeFleet, planners ...*program) {
 			before[w.Node+" "+a.Name] = a.Count
 		}
 	}
-	for k, p := range planners {
-		if f.Servers[k].Name() == leader.Node {
+	for _, p := range planners {
+		if strings.Contains(p.says(), "leads: epoch") {
 			p.signal(t, syscall.SIGKILL)
 		}
 	}

@@ -137,6 +137,7 @@ func (c *Client) SetHave(ctx context.Context, h fleet.Have) error {
 	if err != nil {
 		return err
 	}
+	h.Services = slices.Clone(h.Services) // they are the caller's
 	for i := range h.Services {
 		h.Services[i].Error = clean(h.Services[i].Error, 300)
 	}
