@@ -20,7 +20,7 @@ func handed(ctx context.Context, w *here.Node, s *tool.Session, a *nodeagent.Age
 	if err != nil {
 		return err
 	}
-	a.Hand = acting{h.Hand}
+	a.Hand, a.Beat = acting{h.Hand}, h.Beat
 	a.Beside = append(a.Beside, h.Run)
 	return nil
 }

@@ -68,6 +68,9 @@ type Agent struct {
 	Manager Manager
 	Pulse   time.Duration // between two signs of life to the manager; 0: none is wanted
 	Log     hclog.Logger
+	// Beat is when the loop of a part beside last went round; nil: none has one.
+	// While it does not for long, the manager gets no sign of life.
+	Beat func() time.Time
 	// Beside are parts that run as long as the agent does. One that returns an error ends it.
 	Beside []func(ctx context.Context) error
 
@@ -117,6 +120,7 @@ func (a *Agent) sampling(ctx context.Context) {
 	tick := time.NewTicker(a.Every)
 	defer tick.Stop()
 	var pulse time.Time
+	started := time.Now()
 	for ready := false; ; {
 		began := time.Now()
 		r, lost := a.World.Read(ctx, a.World.Now(), a.looker.targets())
@@ -144,7 +148,7 @@ func (a *Agent) sampling(ctx context.Context) {
 			a.told(a.Manager.Ready("watching"))
 			a.Log.Info("watching", "services", len(r.Services))
 		}
-		if now := time.Now(); a.Pulse > 0 && now.Sub(pulse) >= a.Pulse {
+		if now := time.Now(); a.Pulse > 0 && now.Sub(pulse) >= a.Pulse && a.goesRound(started) {
 			pulse = now
 			a.told(a.Manager.Alive())
 		}
@@ -154,6 +158,22 @@ func (a *Agent) sampling(ctx context.Context) {
 		case <-tick.C:
 		}
 	}
+}
+
+// hangs is after how long a loop that does not go round is taken to hang: longer
+// than the longest question that it asks.
+const hangs = 2 * time.Minute
+
+// goesRound reports whether the part beside is alive.
+func (a *Agent) goesRound(started time.Time) bool {
+	if a.Beat == nil {
+		return true
+	}
+	last := a.Beat()
+	if last.Before(started) {
+		last = started
+	}
+	return time.Since(last) < hangs
 }
 
 // Sample is what this node tells now. It is safe for concurrent use.

@@ -3,6 +3,7 @@ package nodeagent
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -223,6 +224,33 @@ func TestTheQueueOfAServiceIsReadBesideItsContainers(t *testing.T) {
 		pass(5 * time.Minute)
 		if opened != before {
 			t.Errorf("the queue of a service that is gone was opened %d times more", opened-before)
+		}
+	})
+}
+
+func TestAPartThatHangsTakesTheSignOfLifeAway(t *testing.T) {
+	beat := time.Time{}
+	var mu sync.Mutex
+	played(t, func(a *Agent) {
+		a.Pulse = 10 * time.Second
+		a.Beat = func() time.Time { mu.Lock(); defer mu.Unlock(); return beat }
+	}, func(_ *world, _ *Agent, m *manager) {
+		pass(100 * time.Second) // it has not gone round yet, and is given time
+		if n := m.count("alive"); n < 9 {
+			t.Errorf("%d signs of life while it starts", n)
+		}
+		pass(60 * time.Second)
+		before := m.count("alive")
+		pass(60 * time.Second)
+		if n := m.count("alive"); n != before {
+			t.Errorf("%d signs of life while it hangs", n-before)
+		}
+		mu.Lock()
+		beat = time.Now()
+		mu.Unlock()
+		pass(30 * time.Second)
+		if n := m.count("alive"); n <= before {
+			t.Error("no sign of life when it goes round again")
 		}
 	})
 }
