@@ -5,6 +5,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"time"
 
 	"svckit/lib/apply"
 	"svckit/lib/fleet"
@@ -23,8 +24,17 @@ type records interface {
 // it. Releases do not change, so each is read once.
 type catalogue struct {
 	records records
+	now     func() time.Time
 	specs   map[string]*spec.App // by app and release
+
+	read   time.Time // when it was read last
+	last   []survey.Service
+	broken map[string]string
 }
+
+// readEach is how often it is read which releases are current: a release that is
+// promoted changes what a service wants a few seconds later.
+const readEach = 15 * time.Second
 
 // askAtOnce is how many apps are read at the same time.
 const askAtOnce = 16
@@ -32,6 +42,9 @@ const askAtOnce = 16
 // list reads which release each service should run. What cannot be read is
 // broken, and never missing: a service that is missing would be taken away.
 func (c *catalogue) list(ctx context.Context) ([]survey.Service, map[string]string, error) {
+	if !c.read.IsZero() && c.now().Sub(c.read) < readEach {
+		return c.last, c.broken, nil
+	}
 	apps, err := c.records.Apps(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -75,8 +88,8 @@ func (c *catalogue) list(ctx context.Context) ([]survey.Service, map[string]stri
 			}
 		}
 	}
-	c.specs = used
 	slices.SortFunc(out, func(a, b survey.Service) int { return cmp.Compare(a.Name, b.Name) })
+	c.specs, c.read, c.last, c.broken = used, c.now(), out, broken
 	return out, broken, nil
 }
 
