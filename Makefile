@@ -33,7 +33,7 @@ demo-scale: setup build ## see scaled work: load, an announcement, a freeze, a c
 
 test: setup ## every test, with real Consul, Docker and registry
 	@$(LAB) run --name $(or $(NAME),test) --wait 30m -- sh -c \
-		'go test -race -count=1 -tags real -timeout 25m -exec "$$SVCKIT_LAB_EXEC" ./...'
+		'go test -race -count=1 -tags real -timeout 40m -exec "$$SVCKIT_LAB_EXEC" ./...'
 
 unit: ## tests that need neither Docker nor Consul nor root
 	@go test -race ./...
