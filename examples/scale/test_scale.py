@@ -29,6 +29,8 @@ class Protocol(unittest.TestCase):
         thread = threading.Thread(target=serve)
         thread.start()
         redis = Redis(f"redis://127.0.0.1:{server.getsockname()[1]}/0")
+        self.addCleanup(redis.server.close)
+        self.addCleanup(redis.answers.close)
         got = [redis("BLMOVE", "jobs", 1), redis("X"), redis("LREM"), redis("LRANGE")]
         with self.assertRaises(ConnectionError):
             redis("BAD")

@@ -37,7 +37,7 @@ YML
 docker-registry serve "$work/registry.yml" >/dev/null 2>&1 &
 "$SVCKIT_TEST_CONSUL" agent -dev -node=demo -log-level=error >/dev/null &
 ln -s "$(command -v redis-check-rdb)" "$work/redis-server"
-bridge=$(docker network inspect bridge --format '{{(index .IPAM.Config 0).Gateway}}')
+bridge=$(ip -4 -o addr show docker0 | awk '{split($4, a, "/"); print a[1]}')
 "$work/redis-server" --bind 127.0.0.1 "$bridge" --port 6379 --save '' --protected-mode no --dir "$work" >/dev/null &
 until_ok curl -fsS http://127.0.0.1:5000/v2/
 until_ok curl -fsS http://127.0.0.1:8500/v1/catalog/service/consul

@@ -37,7 +37,7 @@ type FleetVerdict struct {
 }
 
 // Fleet freezes lowering everywhere when more than 30 % of the services (by
-// workers) collapse within 2 minutes, or when more than 45 % and more than 3
+// workers), and at least 3 of them, collapse within 2 minutes, or when more than 45 % and more than 3
 // nodes of a pool are silent.
 func Fleet(s FleetState, in FleetInput) (FleetVerdict, FleetState) {
 	return fleet(s, in)

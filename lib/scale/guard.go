@@ -87,6 +87,7 @@ func (w *work) collapsed() (before float64, fell bool) {
 
 const (
 	fleetShare  = 0.30
+	fleetLeast  = 3 // services: one or two have guards of their own
 	fleetWithin = 120
 	silentShare = 0.45
 	silentMore  = 3
@@ -95,7 +96,7 @@ const (
 )
 
 func fleet(s FleetState, in FleetInput) (FleetVerdict, FleetState) {
-	all, young, active := 0, 0, 0
+	all, young, active, fell := 0, 0, 0, 0
 	for _, f := range in.Services {
 		n := clamp(f.Workers, 0, MaxSize)
 		all += n
@@ -103,6 +104,7 @@ func fleet(s FleetState, in FleetInput) (FleetVerdict, FleetState) {
 			active += n
 			if in.At-f.Collapsed <= fleetWithin {
 				young += n
+				fell++
 			}
 		}
 	}
@@ -116,7 +118,7 @@ func fleet(s FleetState, in FleetInput) (FleetVerdict, FleetState) {
 		}
 	}
 	slices.Sort(v.Pools)
-	cause := v.Collapsed > fleetShare || len(v.Pools) > 0
+	cause := v.Collapsed > fleetShare && fell >= fleetLeast || len(v.Pools) > 0
 	still := cause || s.Since > 0 && all > 0 && float64(active) > fleetShare*float64(all)
 	switch {
 	case cause && s.Since == 0:

@@ -122,6 +122,11 @@ func TestTheFleetGuardSeesWhatOneServiceCannot(t *testing.T) {
 		return out
 	}
 	var s FleetState
+	large := services(2, noon-10)
+	large[0].Workers = 1000
+	if v, _ := Fleet(s, FleetInput{At: noon, Services: large}); v.Freeze.Mode != NotFrozen || v.Collapsed < 0.9 {
+		t.Errorf("two services are no fleet, however large: %+v", v)
+	}
 	v, s := Fleet(s, FleetInput{At: noon, Services: services(3, noon-10)})
 	if v.Freeze.Mode != NotFrozen {
 		t.Errorf("30 %% is not more than 30 %%: %+v", v)
