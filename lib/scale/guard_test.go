@@ -161,17 +161,17 @@ func TestTheFleetGuardSeesWhatOneServiceCannot(t *testing.T) {
 
 func TestVIPServicesAreDecidedFirstAndApart(t *testing.T) {
 	var all []Candidate
-	for _, name := range []string{"z/vip", "b/normal", "a/normal"} {
+	for _, name := range []string{"z/vip", "b/normal", "c/normal", "a/normal"} {
 		p := policy()
 		p.VIP = name == "z/vip"
 		c := Candidate{Name: name, Policy: p, Input: Input{At: noon, Size: 20, Ready: 20}}
 		if !p.VIP {
-			c.State.Guard.Since = noon - 10 // both normal ones have collapsed
+			c.State.Guard.Since = noon - 10 // all normal ones have collapsed
 		}
 		all = append(all, c)
 	}
 	out, verdicts, _ := Pass(PassState{}, noon, all, nil)
-	if len(out) != 3 || out[0].Name != "z/vip" || out[1].Name != "a/normal" || out[2].Name != "b/normal" {
+	if len(out) != 4 || out[0].Name != "z/vip" || out[1].Name != "a/normal" || out[2].Name != "b/normal" {
 		t.Errorf("order: %v", out)
 	}
 	if verdicts[0].Freeze.Mode != NotFrozen || verdicts[1].Freeze.Mode != NoDown {
