@@ -47,8 +47,9 @@ func TestUnitsAreWhatSystemdUnderstands(t *testing.T) {
 }
 
 // Daemons keep no right that they do not need: systemd's own measure, from 0 to 100.
+// svc-reload may trace the workers of uWSGI, which counts 2.
 func TestDaemonsAreConfined(t *testing.T) {
-	for unit, most := range map[string]string{"svc-dns.service": "25", "svc-reload-watch.service": "30"} {
+	for unit, most := range map[string]string{"svc-dns.service": "25", "svc-reload-watch.service": "32"} {
 		cmd := exec.Command("systemd-analyze", "security", "--offline=true", "--threshold="+most, filepath.Join("systemd", unit))
 		cmd.Env = append(os.Environ(), "SYSTEMD_PAGER=cat")
 		if out, err := cmd.CombinedOutput(); err != nil {
