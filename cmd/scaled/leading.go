@@ -11,6 +11,7 @@ import (
 	"github.com/moby/sys/atomicwriter"
 
 	"svckit/lib/consul"
+	"svckit/lib/fleet"
 	"svckit/lib/lead"
 	"svckit/lib/planner"
 	"svckit/lib/scale"
@@ -18,7 +19,7 @@ import (
 
 // candidate is a planner that leads, or waits for its turn.
 type candidate struct {
-	consul  *consul.Client
+	who     func(ctx context.Context) (fleet.Leader, error)  // leads now
 	lead    func(ctx context.Context) (*consul.Lease, error) // waits until this process leads
 	planner func() *lead.Planner                             // one that knows nothing yet
 	journal func(lines []byte) error
@@ -34,6 +35,7 @@ const cycleLimit = 30 * time.Second
 
 // run leads again and again until ctx ends.
 func (c *candidate) run(ctx context.Context) {
+	go c.watch(ctx)
 	for ctx.Err() == nil {
 		lease, err := c.lead(ctx)
 		if err != nil {
@@ -49,6 +51,22 @@ func (c *candidate) run(ctx context.Context) {
 		c.seen.leads(false, 0)
 		if err := lease.Release(context.WithoutCancel(ctx)); err != nil {
 			c.log.Warn("leadership not released: it ends by itself", "error", err)
+		}
+	}
+}
+
+// watch notes who leads, for those who look at the page of a planner that does not.
+func (c *candidate) watch(ctx context.Context) {
+	for {
+		leader, err := c.who(ctx)
+		switch {
+		case err == nil:
+			c.seen.led(leader.Node)
+		case errors.Is(err, fleet.ErrNotFound):
+			c.seen.led("")
+		}
+		if !pause(ctx, scale.DefaultTick) {
+			return
 		}
 	}
 }

@@ -82,6 +82,18 @@ func TestThePageShowsTheFleetAndEachService(t *testing.T) {
 	}
 }
 
+func TestAStandbyNamesTheLeader(t *testing.T) {
+	s := &seen{now: time.Now, trail: trail{}}
+	s.led("node7")
+	if body := get(pages(s), "/", nil).Body.String(); !strings.Contains(body, "node7 leads") || strings.Contains(body, "Nobody leads") {
+		t.Errorf("the page of a planner that waits: %s", body)
+	}
+	s.led("")
+	if body := get(pages(s), "/", nil).Body.String(); !strings.Contains(body, "Nobody leads") {
+		t.Error("the page does not say that nobody leads")
+	}
+}
+
 func TestThePageAsksForTheTokenBeyondTheLoopback(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "token")
 	if err := os.WriteFile(file, []byte("a-token-of-some-length\n"), 0o600); err != nil {

@@ -89,7 +89,7 @@ func run(ctx context.Context, w *here.Node, s *tool.Session, listen string) erro
 	host, _ := os.Hostname()
 	a := &alarms{put: queue.Put, node: host, program: s.Program, log: s.Log}
 	k := &candidate{
-		consul: client, planner: planner, memory: memoryPath(settings), told: a.after, seen: shown, log: s.Log, now: w.Now,
+		who: client.Planner, planner: planner, memory: memoryPath(settings), told: a.after, seen: shown, log: s.Log, now: w.Now,
 		journal: func(lines []byte) error { _, err := journal.Write(lines); return err },
 		lead: func(ctx context.Context) (*consul.Lease, error) {
 			return takeLead(ctx, w, s, client, pageAt(listen, may), forever)

@@ -23,7 +23,7 @@ type seen struct {
 	took     time.Duration
 	failures float64
 	failed   string // why the last cycle failed; "": it did not
-	leader   string // who leads instead of this process, where that is known
+	leader   string // the node of who leads; "": nobody is known to
 	trail    trail
 }
 
@@ -31,6 +31,12 @@ func (s *seen) leads(yes bool, epoch uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.leading, s.epoch = yes, epoch
+}
+
+func (s *seen) led(by string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.leader = by
 }
 
 func (s *seen) cycled(c lead.Cycle, took time.Duration, err error) {

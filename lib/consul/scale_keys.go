@@ -14,7 +14,8 @@ import (
 // a query on a missing prefix wakes on every write of the cluster.
 const scaleRoot = "scale/"
 
-// buckets is over how many keys policies are spread: who follows them reads only what changed.
+// buckets is over how many keys policies are spread, with one counter each, for
+// followers that read only what changed. The planner still reads all each cycle.
 const buckets = 64
 
 // nodeName is what a node may be called: Consul warns about more than this, and

@@ -22,7 +22,7 @@ type View struct {
 	At       time.Time // of the last cycle; zero: there was none yet
 	Now      time.Time
 	Leading  bool
-	Leader   string   // who leads, where it is somebody else; "": nobody does, or this one
+	Leader   string   // the node of who leads; "": nobody is known to
 	Failed   string   // why the last cycle failed; "": it did not
 	Took     string   // what the last cycle took
 	Alarms   []Alarm  //
