@@ -20,7 +20,7 @@ import (
 )
 
 func wish(node string, count int, index uint64) fleet.Want {
-	return fleet.Want{Node: node, Gen: 1, At: noon, Index: index, Services: []fleet.Allotment{{Name: "shop/web", Unit: "workers", Count: count, Room: 2, Drain: time.Minute, Reason: "raise"}}}
+	return fleet.Want{Node: node, Gen: 1, At: noon, Index: index, Services: []fleet.Allotment{{Name: "shop/web", Unit: "workers", Count: count, Room: 2, Reason: "raise"}}}
 }
 
 func TestWishesAndOrdersAgainstARealAgent(t *testing.T) {

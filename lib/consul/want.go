@@ -206,8 +206,8 @@ func checkWant(w fleet.Want) error {
 			return fmt.Errorf("service %s: not in the order of names, or there twice", a.Name)
 		case a.Unit != "workers" && a.Unit != "instances":
 			return fmt.Errorf("service %s: unit is neither workers nor instances", a.Name)
-		case a.Count < 0 || a.Count > maxCount || a.Room < 0 || a.Room > maxCount || a.Drain < 0:
-			return fmt.Errorf("service %s: count, room or drain is out of bounds", a.Name)
+		case a.Count < 0 || a.Count > maxCount || a.Room < 0 || a.Room > maxCount:
+			return fmt.Errorf("service %s: count or room is out of bounds", a.Name)
 		case !line(a.Reason, 500):
 			return fmt.Errorf("service %s: reason holds control characters or is too long", a.Name)
 		}

@@ -20,12 +20,11 @@ func (w Want) Newer(epoch, gen uint64) bool {
 
 // Allotment is how much of one service a node should run.
 type Allotment struct {
-	Name   string        `json:"name"`             // app/service
-	Unit   string        `json:"unit"`             // workers | instances
-	Count  int           `json:"count"`            // 0: the service leaves the node
-	Room   int           `json:"room,omitempty"`   // workers that the node may add by itself when requests wait (fast lane)
-	Drain  time.Duration `json:"drain,omitempty"`  // how long a busy worker may finish when there are too many; 0: as long as it takes
-	Reason string        `json:"reason,omitempty"` // one line, for people
+	Name   string `json:"name"`             // app/service
+	Unit   string `json:"unit"`             // workers | instances
+	Count  int    `json:"count"`            // 0: the service leaves the node
+	Room   int    `json:"room,omitempty"`   // workers that the node may add by itself when requests wait (fast lane)
+	Reason string `json:"reason,omitempty"` // one line, for people
 }
 
 // Have is what a node reached of its wish.

@@ -79,7 +79,7 @@ func decodeState(text []byte) (fleet.Want, error) {
 		return fleet.Want{}, errors.New("no wish of ours")
 	}
 	for _, a := range w.Services {
-		if a.Unit != "workers" && a.Unit != "instances" || a.Count < 0 || a.Room < 0 || a.Drain < 0 {
+		if a.Unit != "workers" && a.Unit != "instances" || a.Count < 0 || a.Room < 0 {
 			return fleet.Want{}, errors.New("no wish of ours")
 		}
 	}
