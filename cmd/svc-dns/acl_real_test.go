@@ -140,7 +140,7 @@ func TestTheDocumentedRightsAreEnoughAndARevokedTokenCostsNothing(t *testing.T) 
 }
 
 func written(s *server) error {
-	if s.metric("svc_dns_snapshot_timestamp_seconds") == 0 {
+	if s.metric("svc_dns_snapshot_timestamp_seconds") == 0 || s.metric("svc_dns_snapshot_pending") != 0 {
 		return fmt.Errorf("not written")
 	}
 	return nil

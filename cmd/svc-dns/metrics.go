@@ -59,5 +59,6 @@ func (v *serving) keeperMetrics(gauge func(name, help string, f func() float64))
 	gauge("consul_away", "1 while Consul does not answer.", func() float64 { return yes(v.keeper.Stats().Away) })
 	gauge("snapshot_broken", "1 while the snapshot cannot be written.", func() float64 { return yes(v.keeper.Stats().SnapshotBroken) })
 	gauge("snapshot_timestamp_seconds", "When the snapshot was last written.", func() float64 { return float64(v.keeper.Stats().SnapshotAt.Unix()) })
+	gauge("snapshot_pending", "1 while something has changed that the snapshot does not hold yet: usually for less than 2 s.", func() float64 { return yes(v.keeper.Stats().SnapshotPending) })
 	gauge("consul_reads", "Reads of Consul beside the blocking queries, since the start.", func() float64 { return float64(v.keeper.Stats().Reads) })
 }

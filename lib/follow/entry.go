@@ -148,8 +148,8 @@ func (k *Keeper) news(e *entry, state answer.State) {
 	}
 	e.hold.gone = gone
 	k.settle(e)
+	k.changes.Add(1) // first, so that nobody sees an answer of which no snapshot is due
 	k.publish(e)
-	k.changed.Store(true)
 }
 
 // publish packs every reply again that e has been asked for. It is called with e.mu held.
@@ -220,7 +220,7 @@ func (k *Keeper) forget(e *entry) {
 		replies[key] = nil
 	}
 	k.put(replies, &e.life)
-	k.changed.Store(true)
+	k.changes.Add(1)
 }
 
 // all returns the entries, sorted by subject.

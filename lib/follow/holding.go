@@ -90,8 +90,8 @@ func (k *Keeper) try(e *entry, places []answer.Instance) {
 		before := len(e.hold.since)
 		k.settle(e)
 		if len(e.hold.since) != before {
+			k.changes.Add(1)
 			k.publish(e)
-			k.changed.Store(true)
 		}
 		places = held(e.state.Instances)
 		if len(places) == 0 || e.gone {

@@ -84,7 +84,7 @@ type Keeper struct {
 	reads   chan struct{}
 	lost    atomic.Int64 // unix nanoseconds of the last failure, 0 when the last contact was good
 	told    atomic.Int64 // unix nanoseconds: when a refusal was logged
-	changed atomic.Bool  // since the last snapshot
+	changes atomic.Int64 // of what a snapshot holds; counts.written of them are on disk
 	counts  counts
 }
 

@@ -35,17 +35,18 @@ const maxSnapshot = 128 << 20 // bytes
 // save writes a snapshot if something has changed. A disk that is full costs the
 // snapshot and nothing else; the old one stays whole.
 func (k *Keeper) save() {
-	if k.settings.File == "" || !k.changed.Swap(false) {
+	changes := k.changes.Load()
+	if k.settings.File == "" || changes == k.counts.written.Load() {
 		return
 	}
 	err := writeSnapshot(k.settings.File, k.gather())
 	if err != nil {
-		k.changed.Store(true)
 		if k.counts.unsaved.Swap(1) == 0 {
 			k.log.Error("snapshot not written: after a restart without Consul older answers are given", "file", k.settings.File, "error", err)
 		}
 		return
 	}
+	k.counts.written.Store(changes)
 	k.counts.saved.Store(k.now().Unix())
 	if k.counts.unsaved.Swap(0) == 1 {
 		k.log.Info("snapshot written again", "file", k.settings.File)

@@ -16,6 +16,7 @@ type counts struct {
 	refused atomic.Int64 // subjects that Consul refuses to tell of, now
 	unsaved atomic.Int64 // 1 while the snapshot cannot be written
 	saved   atomic.Int64 // unix seconds
+	written atomic.Int64 // changes that the snapshot on disk has
 }
 
 // Stats are figures for metrics.
@@ -27,6 +28,7 @@ type Stats struct {
 	Away                           bool // Consul does not answer
 	SnapshotBroken                 bool
 	SnapshotAt                     time.Time
+	SnapshotPending                bool // something has changed that the snapshot does not hold yet
 }
 
 // Stats counts.
@@ -34,6 +36,7 @@ func (k *Keeper) Stats() Stats {
 	s := Stats{
 		Refused: int(k.counts.refused.Load()), Reads: k.counts.reads.Load(), Full: k.counts.full.Load(), HeldTotal: k.counts.held.Load(),
 		Away: k.lost.Load() != 0, SnapshotBroken: k.counts.unsaved.Load() == 1, SnapshotAt: time.Unix(k.counts.saved.Load(), 0),
+		SnapshotPending: k.settings.File != "" && k.changes.Load() != k.counts.written.Load(),
 	}
 	for _, e := range k.all() {
 		e.mu.Lock()
