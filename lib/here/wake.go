@@ -65,6 +65,7 @@ func LastAgent(ctx context.Context, views apply.Views) (fleet.Agent, error) {
 	list, err := views.Instances(ctx, "", "")
 	for _, i := range list {
 		own := i.Network == string(spec.Bridge) || i.Network == string(spec.Host) // of a macvlan the address is the container's
+		own = own && i.Owner == nil                                               // a developer's agent is not the node's
 		if name := i.Env["SVC_NODE"]; name != "" && i.Address != "" && own {
 			return fleet.Agent{Node: name, Address: i.Address}, err
 		}
