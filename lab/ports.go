@@ -20,7 +20,49 @@ const firstPort, lastPort = 10000, 19999
 // FreePorts returns n ports of 127.0.0.1 that nothing else in the lab will take.
 func FreePorts(t testing.TB, n int) []int {
 	t.Helper()
-	f, err := os.OpenFile(filepath.Join(runRoot(), "svckit-ports"), os.O_CREATE|os.O_RDWR, 0o600)
+	ports := make([]int, 0, n)
+	inTurn(t, "svckit-ports", firstPort, func(next int) int {
+		for range lastPort - firstPort {
+			if len(ports) == n {
+				break
+			}
+			if free(next) {
+				ports = append(ports, next)
+			}
+			if next++; next > lastPort {
+				next = firstPort
+			}
+		}
+		return next
+	})
+	if len(ports) < n {
+		t.Fatalf("no %d free ports in %d-%d", n, firstPort, lastPort)
+	}
+	return ports
+}
+
+// A node of a test takes its instances' ports from a block of its own.
+const firstBlock, lastBlock, block = 21000, 27900, 100
+
+// PortRange returns 100 ports for SVC_PORTS that no other node of a test has, within the last 70 that asked.
+func PortRange(t testing.TB) string {
+	t.Helper()
+	var low int
+	inTurn(t, "svckit-port-ranges", firstBlock, func(next int) int {
+		low = next
+		if next += block; next > lastBlock {
+			next = firstBlock
+		}
+		return next
+	})
+	return fmt.Sprintf("%d-%d", low, low+block-1)
+}
+
+// inTurn passes the number in a file, first at the beginning, to take, and keeps
+// what that returns. One process at a time does so.
+func inTurn(t testing.TB, file string, first int, take func(next int) int) {
+	t.Helper()
+	f, err := os.OpenFile(filepath.Join(runRoot(), file), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,35 +70,14 @@ func FreePorts(t testing.TB, n int) []int {
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
 		t.Fatal(err)
 	}
-	ports := make([]int, 0, n)
-	next := readPort(f)
-	for range lastPort - firstPort {
-		if len(ports) == n {
-			break
-		}
-		if free(next) {
-			ports = append(ports, next)
-		}
-		if next++; next > lastPort {
-			next = firstPort
-		}
+	next := first
+	var text [2]byte
+	if _, err := f.ReadAt(text[:], 0); err == nil {
+		next = max(int(binary.BigEndian.Uint16(text[:])), first)
 	}
-	if len(ports) < n {
-		t.Fatalf("no %d free ports in %d-%d", n, firstPort, lastPort)
-	}
-	if _, err := f.WriteAt(binary.BigEndian.AppendUint16(nil, uint16(next)), 0); err != nil {
+	if _, err := f.WriteAt(binary.BigEndian.AppendUint16(nil, uint16(take(next))), 0); err != nil {
 		t.Fatal(err)
 	}
-	return ports
-}
-
-// readPort returns the port to begin with.
-func readPort(f *os.File) int {
-	var text [2]byte
-	if _, err := f.ReadAt(text[:], 0); err != nil {
-		return firstPort
-	}
-	return min(max(int(binary.BigEndian.Uint16(text[:])), firstPort), lastPort)
 }
 
 func free(port int) bool {

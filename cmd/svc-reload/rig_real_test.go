@@ -75,11 +75,10 @@ func newEnvironment(t *testing.T) environment {
 	e := environment{agent: lab.Consul(t), registry: registry, image: pushed(t, registry+"/env:env")}
 	e.uwsgi = uwsgiImage(t, registry)
 	e.svcRun, e.load = built(t, "svckit/cmd/svc-run"), built(t, "svckit/lab/cmd/load")
-	low := 21000 + rand.IntN(70)*100
 	for name, value := range map[string]string{
 		"DOCKER_HOST": lab.DockerHost(t), "CONSUL_HTTP_ADDR": e.agent.URL(), "SVC_CONFIG": "", "SVC_PREFIX": prefix,
 		"SVC_RUN_DIR": lab.RunDir(t), "SVC_STATE_DIR": folder(t), "SVC_CODE_DIR": folder(t),
-		"SVC_PORTS": fmt.Sprintf("%d-%d", low, low+99), "SVC_DNS_MARGIN": "100ms",
+		"SVC_PORTS": lab.PortRange(t), "SVC_DNS_MARGIN": "100ms",
 	} {
 		t.Setenv(name, value)
 	}

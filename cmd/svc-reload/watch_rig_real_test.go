@@ -126,12 +126,11 @@ func newStation(t *testing.T) *station {
 		r.told <- m
 	}))
 	t.Cleanup(receiver.Close)
-	low := 21000 + rand.IntN(70)*100
 	r.prefix, r.env = prefix+r.app, os.Environ()
 	for name, value := range map[string]string{
 		"DOCKER_HOST": lab.DockerHost(t), "CONSUL_HTTP_ADDR": r.agent.URL(), "SVC_CONFIG": "",
 		"SVC_PREFIX": r.prefix, "SVC_RUN_DIR": lab.RunDir(t), "SVC_STATE_DIR": t.TempDir(), "SVC_CODE_DIR": t.TempDir(),
-		"SVC_PORTS": fmt.Sprintf("%d-%d", low, low+99), "SVC_DNS_MARGIN": "100ms", "NOTIFY_SOCKET": "",
+		"SVC_PORTS": lab.PortRange(t), "SVC_DNS_MARGIN": "100ms", "NOTIFY_SOCKET": "",
 	} {
 		r.env = append(r.env, name+"="+value)
 	}

@@ -16,13 +16,22 @@ import (
 	"testing"
 
 	"svckit/lab"
+	"svckit/lib/consul"
+
+	"github.com/hashicorp/go-hclog"
 )
 
 // aclRig is a node whose agent denies everything by default. The rig itself has the root token.
 func aclRig(t *testing.T) *rig {
 	t.Helper()
+	r := newRigAlone(t, "-hcl", `acl { enabled = true, default_policy = "deny", tokens { initial_management = "`+lab.RootToken+`", agent = "`+lab.RootToken+`" } }`)
+	t.Setenv("CONSUL_HTTP_ADDR", r.agent.URL())
 	t.Setenv("CONSUL_HTTP_TOKEN", lab.RootToken)
-	return newRigWith(t, "-hcl", `acl { enabled = true, default_policy = "deny", tokens { initial_management = "`+lab.RootToken+`", agent = "`+lab.RootToken+`" } }`)
+	var err error
+	if r.consul, err = consul.Open("svc", hclog.NewNullLogger()); err != nil {
+		t.Fatal(err)
+	}
+	return r
 }
 
 // policy is the one that docs/acl.md gives, for this rig's app and node.
@@ -80,8 +89,8 @@ func TestTheDocumentedPolicyIsEnoughForUpAndItsDNS(t *testing.T) {
 	text := plainSpec + "    config: {env: [GREETING], secrets: [SESSION_KEY]}\n"
 	r.release("r1", "good", text)
 	r.release("r2", "good", text)
-	t.Setenv("CONSUL_HTTP_TOKEN", "")
-	t.Setenv("CONSUL_HTTP_TOKEN_FILE", r.tokenFile("deploy", r.policy()))
+	r.set("CONSUL_HTTP_TOKEN", "")
+	r.set("CONSUL_HTTP_TOKEN_FILE", r.tokenFile("deploy", r.policy()))
 	r.allowDNS()
 	for _, args := range [][]string{
 		{"up", r.service(), "--release", "r1", "--promote"},
@@ -123,8 +132,8 @@ func TestATokenThatMayNotRegisterIsToldSoAndNothingChanges(t *testing.T) {
 	if !strings.Contains(policy, rule) {
 		t.Fatalf("the policy has no %s", rule)
 	}
-	t.Setenv("CONSUL_HTTP_TOKEN", "")
-	t.Setenv("CONSUL_HTTP_TOKEN_FILE", r.tokenFile("reader", strings.Replace(policy, rule, `service_prefix "unrelated-"`, 1)+` service_prefix "" { policy = "read" }`))
+	r.set("CONSUL_HTTP_TOKEN", "")
+	r.set("CONSUL_HTTP_TOKEN_FILE", r.tokenFile("reader", strings.Replace(policy, rule, `service_prefix "unrelated-"`, 1)+` service_prefix "" { policy = "read" }`))
 	got := r.run("up", r.service(), "--release", "r2")
 	for _, want := range []string{"not allowed", fmt.Sprintf(`service "%s-web" { policy = "write" }`, r.app), "still serving: " + before[0].Name} {
 		if !strings.Contains(got.stderr, want) {
@@ -140,7 +149,7 @@ func TestATokenThatMayNotRegisterIsToldSoAndNothingChanges(t *testing.T) {
 	if e := r.endpoints(); len(e) != 1 || e[0].Port != before[0].Port {
 		t.Errorf("DNS answers %+v", e)
 	}
-	secret, _ := os.ReadFile(os.Getenv("CONSUL_HTTP_TOKEN_FILE"))
+	secret, _ := os.ReadFile(r.env["CONSUL_HTTP_TOKEN_FILE"])
 	if strings.Contains(got.stderr, string(secret)) {
 		t.Error("the token is in the output")
 	}
@@ -155,8 +164,8 @@ func TestALeftRegistrationOfAnotherAppDoesNotStopUp(t *testing.T) {
 		"Meta":  map[string]string{"svckit": "1", "app": "foreign", "service": "web", "container": strings.Repeat("0", 64)},
 		"Check": map[string]string{"TCP": "127.0.0.1:1", "Interval": "1s", "Status": "critical"},
 	})
-	t.Setenv("CONSUL_HTTP_TOKEN", "")
-	t.Setenv("CONSUL_HTTP_TOKEN_FILE", r.tokenFile("seeing", r.policy()+` service_prefix "" { policy = "read" }`))
+	r.set("CONSUL_HTTP_TOKEN", "")
+	r.set("CONSUL_HTTP_TOKEN_FILE", r.tokenFile("seeing", r.policy()+` service_prefix "" { policy = "read" }`))
 	got := r.must("up", r.service())
 	if !strings.Contains(got.stderr, "registration without a container stays") {
 		t.Errorf("nothing is said of it:\n%s", got.stderr)

@@ -15,7 +15,7 @@ import (
 func TestAServiceWithoutItsCodeIsRefusedAndWithItRuns(t *testing.T) {
 	r := newRig(t)
 	dir := filepath.Join(t.TempDir(), "code")
-	t.Setenv("SVC_CODE_DIR", dir)
+	r.set("SVC_CODE_DIR", dir)
 	r.release("r1", "", strings.Replace(plainSpec, "    port: 8000\n", "    port: 8000\n    code: {mount: /srv/app}\n", 1))
 
 	for _, flag := range []string{"--dry-run", "--quiet"} {

@@ -162,7 +162,7 @@ func TestLocalModeNeedsNothingOfKV(t *testing.T) {
 		t.Errorf("a second up: %+v", got)
 	}
 	// Without any agent the service still runs.
-	t.Setenv("CONSUL_HTTP_ADDR", "http://127.0.0.1:1")
+	r.set("CONSUL_HTTP_ADDR", "http://127.0.0.1:1")
 	if got := decode[here.Outcome](t, r.must(args...).stdout); got.Changed || len(got.Instances) != 1 {
 		t.Errorf("without an agent: %+v", got)
 	}

@@ -204,7 +204,7 @@ func TestMissingConfigIsListedAndLeavesNothing(t *testing.T) {
 func TestAnAgentThatAnswersIsUsedAndKeepsNothing(t *testing.T) {
 	agent := lab.Consul(t)
 	d := newDeveloper(t, "python", lab.BaseImage)
-	t.Setenv("CONSUL_HTTP_ADDR", agent.URL())
+	d.env["CONSUL_HTTP_ADDR"] = agent.URL()
 	name := d.app + "-web"
 	d.start()
 	d.says(0, "found as "+name+".service.consul: dig @127.0.0.1 -p "+strings.TrimPrefix(agent.DNS, "127.0.0.1:"))
@@ -257,8 +257,7 @@ func TestAServiceThatUpRunsIsLeftAlone(t *testing.T) {
 func TestWithoutAProgramTheAgentComesFromAnImageOrNotAtAll(t *testing.T) {
 	program := lab.ConsulBinary(t)
 	d := newDeveloper(t, "python", lab.BaseImage)
-	t.Setenv("SVC_CONSUL", "")
-	t.Setenv("PATH", "/nonexistent")
+	d.env["SVC_CONSUL"], d.env["PATH"] = "", "/nonexistent"
 	d.start()
 	at := d.says(0, "nothing is found by name")
 	d.says(at, "web: http://127.0.0.1:")

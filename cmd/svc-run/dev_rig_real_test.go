@@ -31,7 +31,8 @@ type developer struct {
 	t      *testing.T
 	app    string
 	dir    string
-	run    string // SVC_RUN_DIR
+	run    string            // SVC_RUN_DIR
+	env    map[string]string // variables of svc-run dev
 	engine *docker.Engine
 	cmd    *exec.Cmd
 	talk   said
@@ -55,17 +56,16 @@ func (s *said) String() string {
 	return s.text.String()
 }
 
-// newDeveloper makes a project with svc-build init. No Consul agent is named.
+// newDeveloper makes a project with svc-build init. No Consul agent is named, so
+// tests of dev run one after the other: each would use the agent that another started.
 func newDeveloper(t *testing.T, runtime, base string) *developer {
 	t.Helper()
 	d := &developer{t: t, app: fmt.Sprintf("dev%06x", rand.Uint32()&0xffffff), run: lab.RunDir(t)}
 	low := 28000 + rand.IntN(15)*100
-	for name, value := range map[string]string{
-		"DOCKER_HOST": lab.DockerHost(t), "CONSUL_HTTP_ADDR": "", "SVC_CONFIG": "", "SVC_RUN_DIR": d.run,
+	d.env = map[string]string{
+		asProgram: "1", "DOCKER_HOST": lab.DockerHost(t), "CONSUL_HTTP_ADDR": "", "SVC_CONFIG": "", "SVC_RUN_DIR": d.run,
 		"SVC_PORTS": fmt.Sprintf("%d-%d", low, low+99), "HOME": t.TempDir(),
 		"SVC_CONSUL": lab.ConsulBinary(t), "GOCACHE": goEnv(t, "GOCACHE"), "GOMODCACHE": goEnv(t, "GOMODCACHE"),
-	} {
-		t.Setenv(name, value)
 	}
 	var err error
 	if d.engine, err = docker.Open(t.Context(), hclog.NewNullLogger()); err != nil {
@@ -122,7 +122,10 @@ func (d *developer) start(args ...string) {
 		d.t.Fatal(err)
 	}
 	d.cmd = exec.Command(self, append([]string{"dev"}, args...)...)
-	d.cmd.Dir, d.cmd.Env = d.dir, append(os.Environ(), asProgram+"=1")
+	d.cmd.Dir, d.cmd.Env = d.dir, os.Environ()
+	for name, value := range d.env {
+		d.cmd.Env = append(d.cmd.Env, name+"="+value)
+	}
 	d.cmd.Stdout, d.cmd.Stderr = &d.talk, &d.talk
 	if err := d.cmd.Start(); err != nil {
 		d.t.Fatal(err)
@@ -148,9 +151,9 @@ func (d *developer) end(sig syscall.Signal) int {
 // until polls until f is true.
 func (d *developer) until(what string, f func() bool) {
 	d.t.Helper()
-	for limit := time.Now().Add(90 * time.Second); !f(); time.Sleep(50 * time.Millisecond) {
+	for limit := time.Now().Add(5 * time.Minute); !f(); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(limit) {
-			d.t.Fatalf("not in 90 s: %s", what)
+			d.t.Fatalf("not in 5 minutes: %s", what)
 		}
 		if d.cmd != nil && d.cmd.Process != nil && syscall.Kill(d.cmd.Process.Pid, 0) != nil {
 			d.t.Fatalf("svc-run dev ended; wanted: %s", what)

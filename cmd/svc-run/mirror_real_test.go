@@ -31,7 +31,7 @@ func TestAMirrorStandsInForARegistryThatIsAway(t *testing.T) {
 	if got := r.run("up", r.service()); got.code != 13 {
 		t.Errorf("without a mirror: exit %d, want 13\n%s", got.code, got.stderr)
 	}
-	t.Setenv("SVC_REGISTRIES", away+","+r.registry)
+	r.set("SVC_REGISTRIES", away+","+r.registry)
 	r.must("up", r.service())
 	if got := r.get("/"); got != "r1\n" {
 		t.Errorf("answers %q", got)

@@ -150,7 +150,7 @@ func (r *rig) docker(args ...string) string {
 }
 
 func TestAMacvlanServiceHasPlainNamesAndIsReplacedUnderLoadWithoutAFailure(t *testing.T) {
-	r := newRig(t)
+	r := newRigAlone(t)
 	text := strings.Replace(plainSpec, "port: 8000", "port: 8000\n    network: macvlan:"+macvlan(t, r), 1)
 	r.release("r1", "good", text)
 	first := decode[here.Outcome](t, r.must("up", r.service(), "--instances", "2", "--json").stdout)

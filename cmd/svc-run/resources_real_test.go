@@ -190,7 +190,7 @@ func TestExclusiveAndFragmentCoreOfOneContainer(t *testing.T) {
 
 func TestContainersAskTheNodesDNS(t *testing.T) {
 	r := newRig(t)
-	t.Setenv("SVC_CONTAINER_DNS", "169.254.20.10,192.0.2.53")
+	r.set("SVC_CONTAINER_DNS", "169.254.20.10,192.0.2.53")
 	r.release("r1", "good", plainSpec)
 	r.must("up", r.service())
 	got := r.get("/file?/etc/resolv.conf")

@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -41,6 +42,9 @@ const (
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) == "" {
+		if err := flag.Set("test.parallel", "3"); err != nil { // tests wait far more than they work: for checks, DNS, the end of a drain
+			panic(err)
+		}
 		testscript.Main(m, map[string]func(){"svc-run": main})
 	}
 	n, err := strconv.Atoi(os.Getenv(killAfter))
@@ -67,7 +71,8 @@ type rig struct {
 	consul   *consul.Client
 	engine   *docker.Engine
 	builds   int
-	beside   *lab.Engine // an engine and network of this test's own; nil: the shared one
+	env      map[string]string // variables of the node, for every svc-run
+	beside   *lab.Engine       // an engine and network of this test's own; nil: the shared one
 }
 
 // result is one call of svc-run.
@@ -76,13 +81,17 @@ type result struct {
 	stdout, stderr string
 }
 
+// newRig makes the node of a test that runs beside others: svc-run is always a
+// process, and what it knows of its node it has from r.env.
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	return newRigWith(t)
+	t.Parallel()
+	return newRigAlone(t)
 }
 
-// newRigWith passes more arguments to the agent.
-func newRigWith(t *testing.T, consulArgs ...string) *rig {
+// newRigAlone is for a test that puts load on its service, looks into svc-run in
+// this process, or has variables of its own; more arguments go to the agent.
+func newRigAlone(t *testing.T, consulArgs ...string) *rig {
 	t.Helper()
 	return (&rig{t: t, agent: lab.Consul(t, consulArgs...), registry: lab.Registry(t)}).open(lab.DockerHost(t))
 }
@@ -96,29 +105,30 @@ func newRigBeside(t *testing.T, consulArgs ...string) *rig {
 	args := append([]string{"-hcl", fmt.Sprintf("addresses { http = \"127.0.0.1 unix://%s\" }", socket)}, consulArgs...)
 	r := &rig{t: t, agent: lab.ConsulIn(t, e, args...), registry: lab.RegistryIn(t, e), beside: e}
 	t.Setenv("SVCKIT_TEST_DOCKER", e.Host) // images are built there
+	t.Setenv("DOCKER_HOST", e.Host)
 	r.open(e.Host)
-	t.Setenv("CONSUL_HTTP_ADDR", "unix://"+socket)
+	r.set("CONSUL_HTTP_ADDR", "unix://"+socket)
 	var err error
-	if r.consul, err = consul.Open("svc", hclog.NewNullLogger()); err != nil {
+	if r.consul, err = consul.OpenAt("unix://"+socket, "svc", hclog.NewNullLogger()); err != nil {
 		t.Fatal(err)
 	}
 	return r
 }
 
+// set gives svc-run a variable.
+func (r *rig) set(name, value string) { r.env[name] = value }
+
 func (r *rig) open(host string) *rig {
 	t := r.t
 	t.Helper()
 	r.app = fmt.Sprintf("t%06x", rand.Uint32()&0xffffff)
-	low := 21000 + rand.IntN(70)*100
-	for name, value := range map[string]string{
+	r.env = map[string]string{
 		"DOCKER_HOST": host, "CONSUL_HTTP_ADDR": r.agent.URL(), "SVC_CONFIG": "",
-		"SVC_RUN_DIR": lab.RunDir(t), "SVC_STATE_DIR": t.TempDir(), "SVC_PORTS": fmt.Sprintf("%d-%d", low, low+99),
-		"SVC_DNS_MARGIN": "100ms",
-	} {
-		t.Setenv(name, value)
+		"SVC_RUN_DIR": lab.RunDir(t), "SVC_STATE_DIR": t.TempDir(), "SVC_PORTS": lab.PortRange(t),
+		"SVC_DNS_MARGIN": "100ms", asProgram: "1", "GORACE": "atexit_sleep_ms=0",
 	}
 	var err error
-	if r.consul, err = consul.Open("svc", hclog.NewNullLogger()); err != nil {
+	if r.consul, err = consul.OpenAt(r.agent.HTTP, "svc", hclog.NewNullLogger()); err != nil {
 		t.Fatal(err)
 	}
 	if r.engine, err = docker.Open(t.Context(), hclog.NewNullLogger()); err != nil {
@@ -144,20 +154,17 @@ func (r *rig) clean() {
 	_ = r.engine.Close()
 }
 
-// run calls svc-run in this process, or as a process of its own beside another engine.
+// run calls svc-run.
 func (r *rig) run(args ...string) result {
 	r.t.Helper()
-	if r.beside != nil {
-		cmd := r.process(nil, args...)
-		var out, errs bytes.Buffer
-		cmd.Stdout, cmd.Stderr = &out, &errs
-		var exit *exec.ExitError
-		if err := cmd.Run(); err != nil && !errors.As(err, &exit) {
-			r.t.Fatal(err)
-		}
-		return result{cmd.ProcessState.ExitCode(), out.String(), errs.String()}
+	cmd := r.process(nil, args...)
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	var exit *exec.ExitError
+	if err := cmd.Run(); err != nil && !errors.As(err, &exit) {
+		r.t.Fatal(err)
 	}
-	return r.runIn(r.t.Context(), args...)
+	return result{cmd.ProcessState.ExitCode(), out.String(), errs.String()}
 }
 
 // must calls svc-run and expects exit 0.
@@ -177,8 +184,12 @@ func (r *rig) process(env []string, args ...string) *exec.Cmd {
 	if r.beside != nil {
 		argv = append(slices.Clone(r.beside.Prefix), argv...)
 	}
-	cmd := exec.Command(argv[0], argv[1:]...)
-	cmd.Env = append(append(os.Environ(), asProgram+"=1"), env...)
+	cmd := exec.CommandContext(r.t.Context(), argv[0], argv[1:]...)
+	cmd.Env = os.Environ()
+	for name, value := range r.env {
+		cmd.Env = append(cmd.Env, name+"="+value)
+	}
+	cmd.Env = append(cmd.Env, env...)
 	return cmd
 }
 
@@ -297,9 +308,12 @@ func decode[T any](t *testing.T, text string) T {
 	return v
 }
 
-// runIn is run with a context of the test's own.
+// runIn calls svc-run in this process, with a context of the test's own.
 func (r *rig) runIn(ctx context.Context, args ...string) result {
 	r.t.Helper()
+	for name, value := range r.env {
+		r.t.Setenv(name, value)
+	}
 	var out, errs bytes.Buffer
 	code := tool.Run(ctx, app(here.This()), append([]string{"svc-run"}, args...), strings.NewReader(""), &out, &errs)
 	return result{code, out.String(), errs.String()}

@@ -120,7 +120,7 @@ func (r *rig) reboot() {
 	for _, pid := range pids {
 		kill(r.t, pid)
 	}
-	run := os.Getenv("SVC_RUN_DIR")
+	run := r.env["SVC_RUN_DIR"]
 	entries, err := os.ReadDir(run)
 	if err != nil {
 		r.t.Fatal(err)

@@ -38,13 +38,11 @@ type realNode struct {
 func newRealNode(t *testing.T) *realNode {
 	t.Helper()
 	n := &realNode{agent: lab.Consul(t), prefix: fmt.Sprintf("tool%d", os.Getpid()), app: fmt.Sprintf("tool%d", os.Getpid())}
-	t.Setenv("DOCKER_HOST", lab.DockerHost(t))
-	t.Setenv("CONSUL_HTTP_ADDR", n.agent.HTTP)
 	var err error
 	if n.engine, err = docker.Open(t.Context(), hclog.NewNullLogger()); err != nil {
 		t.Fatal(err)
 	}
-	if n.client, err = consul.Open(n.prefix, hclog.NewNullLogger()); err != nil {
+	if n.client, err = consul.OpenAt(n.agent.HTTP, n.prefix, hclog.NewNullLogger()); err != nil {
 		t.Fatal(err)
 	}
 	n.id = n.start(t, 1)
@@ -134,7 +132,7 @@ func TestRealScripts(t *testing.T) {
 		Dir: "testdata/real", RequireExplicitExec: true, RequireUniqueNames: true,
 		Setup: func(e *testscript.Env) error {
 			for k, v := range map[string]string{
-				"GORACE": "atexit_sleep_ms=0", "CONSUL_HTTP_ADDR": n.agent.HTTP, "DOCKER_HOST": os.Getenv("DOCKER_HOST"),
+				"GORACE": "atexit_sleep_ms=0", "CONSUL_HTTP_ADDR": n.agent.HTTP, "DOCKER_HOST": lab.DockerHost(t),
 				"SVC_PREFIX": n.prefix, "SVC_RUN_DIR": lab.RunDir(t), "SVC_STATE_DIR": e.WorkDir, "APP": n.app, "SHORT": n.id[:8],
 			} {
 				e.Setenv(k, v)

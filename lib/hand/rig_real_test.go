@@ -124,11 +124,10 @@ func newRig(t *testing.T) *rig {
 	t.Helper()
 	r := &rig{t: t, app: fmt.Sprintf("h%06x", rand.Uint32()&0xffffff)}
 	r.agent = lab.Consul(t, "-dev=false", "-server", "-bootstrap-expect=1", "-data-dir="+t.TempDir(), "-hcl", "performance { raft_multiplier = 1 }")
-	low := 22000 + rand.IntN(70)*100
 	for name, value := range map[string]string{
 		"DOCKER_HOST": lab.DockerHost(t), "CONSUL_HTTP_ADDR": r.agent.URL(), "SVC_CONFIG": "", "SVC_NODE": "",
 		"SVC_PREFIX": prefix, "SVC_RUN_DIR": lab.RunDir(t), "SVC_STATE_DIR": t.TempDir(), "SVC_CODE_DIR": t.TempDir(),
-		"SVC_PORTS": fmt.Sprintf("%d-%d", low, low+99), "SVC_DNS_MARGIN": "100ms", "NOTIFY_SOCKET": "",
+		"SVC_PORTS": lab.PortRange(t), "SVC_DNS_MARGIN": "100ms", "NOTIFY_SOCKET": "",
 	} {
 		t.Setenv(name, value)
 	}
