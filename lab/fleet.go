@@ -70,7 +70,7 @@ func FleetParts() (ground.FleetParts, error) {
 		err = parts.Missing()
 	}
 	return ground.FleetParts{
-		Consul: parts.Consul, Registry: parts.Registry, BaseImage: parts.BaseImage(), Token: RootToken,
+		Consul: parts.Consul, Registry: parts.Registry, BaseImage: parts.BaseImage(), Machine: parts.Machine, Token: RootToken,
 	}, err
 }
 
@@ -93,7 +93,7 @@ func (h *Host) Consul() string { return "http://" + h.host.Addr + ":8500" }
 func (h *Host) DNS() string { return h.host.Addr + ":8600" }
 
 // Docker is the address of its engine, from everywhere, whatever has become of its network.
-func (h *Host) Docker() string { return h.host.Host() }
+func (h *Host) Docker() string { return h.host.Engine() }
 
 // RunDir is where programs on the host keep what is lost with a power cut, as its settings say.
 func (h *Host) RunDir() string { return h.host.Run() + "/run" }
