@@ -71,8 +71,9 @@ type releaseRow struct {
 type markRow struct {
 	By    string    `json:"by"`
 	At    time.Time `json:"at"`
-	Image string    `json:"image"` // of which it was said
-	Same  bool      `json:"same"`  // that is still the release's image
+	Image string    `json:"image"`         // of which it was said
+	Same  bool      `json:"same"`          // that is still the release's image
+	Why   string    `json:"why,omitempty"` // of a failed one: node, check, what it said last
 }
 
 type testRow struct {
@@ -114,7 +115,7 @@ func markOf(m *fleet.Mark, image string) *markRow {
 	if m == nil {
 		return nil
 	}
-	return &markRow{By: m.By, At: m.At, Image: m.Image, Same: m.Image == image}
+	return &markRow{By: m.By, At: m.At, Image: m.Image, Same: m.Image == image, Why: m.Why}
 }
 
 func (l releasesResult) write(w io.Writer, s *tool.Session) {

@@ -47,6 +47,7 @@ type (
 		Image string    `json:"image"`
 		By    string    `json:"by"`
 		At    time.Time `json:"at"`
+		Why   string    `json:"why,omitempty"`
 	}
 	currentDoc struct {
 		Schema   int                   `json:"schema"`
@@ -151,9 +152,15 @@ func checkRelease(r fleet.Release) error {
 	return nil
 }
 
+// maxWhy bounds the reason of a mark, in bytes.
+const maxWhy = 2000
+
 func checkMark(m fleet.Mark) error {
 	if !digestRef.MatchString(m.Image) || !line(m.By, 300) || !sane(m.At) {
 		return errors.New("mark without a digest, a name or a time")
+	}
+	if !line(m.Why, maxWhy) {
+		return errors.New("mark whose reason is no line of at most 2000 bytes")
 	}
 	return nil
 }
@@ -215,14 +222,14 @@ func (d *markDoc) mark() *fleet.Mark {
 	if d == nil {
 		return nil
 	}
-	return &fleet.Mark{Image: d.Image, By: d.By, At: d.At.UTC()}
+	return &fleet.Mark{Image: d.Image, By: d.By, At: d.At.UTC(), Why: d.Why}
 }
 
 func docOf(m *fleet.Mark) *markDoc {
 	if m == nil {
 		return nil
 	}
-	return &markDoc{Image: m.Image, By: m.By, At: m.At.UTC()}
+	return &markDoc{Image: m.Image, By: m.By, At: m.At.UTC(), Why: m.Why}
 }
 
 // line reports whether s is one line of at most limit bytes that a terminal may be shown.

@@ -139,6 +139,7 @@ func (c *Client) MarkFailed(ctx context.Context, app, name string, m fleet.Mark)
 }
 
 func (c *Client) mark(ctx context.Context, app, name string, m fleet.Mark, change func(fleet.Release, map[string]any)) error {
+	m.Why = clean(m.Why, maxWhy)
 	if err := checkMark(m); err != nil {
 		return fault.New(fault.Invalid, "mark release %s of %s: %w", name, app, err)
 	}

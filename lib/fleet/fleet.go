@@ -147,6 +147,7 @@ type Mark struct {
 	Image string
 	By    string
 	At    time.Time
+	Why   string // of a failed mark: node, check and what it said last, in one line; may be empty
 }
 
 // Current is which release each service of an app should run.

@@ -39,6 +39,13 @@ type Agent struct {
 	Domain     string            // e.g. consul
 }
 
+// Member is one machine of the fleet, as the catalog has it.
+type Member struct {
+	Node  string
+	Zone  string
+	Alive bool
+}
+
 // Image is what an image's config says.
 type Image struct {
 	ID         string   // sha256:…

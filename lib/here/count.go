@@ -38,6 +38,26 @@ func (d *Deploy) Count(ctx context.Context) (int, error) {
 	return n, nil
 }
 
+// Kept is how many instances of a service a new release gets on this node: what
+// the autoscaler wants, else as many as run now.
+func (d *Deploy) Kept(ctx context.Context) (n int, placed bool, err error) {
+	w, err := d.Consul.Want(ctx, d.Site.Name)
+	if fault.KindOf(err) == fault.Unreachable {
+		return 0, false, err
+	}
+	if n, placed = placedHere(w, d.App+"/"+d.Service); err == nil && placed {
+		return n, true, nil
+	}
+	list, err := d.World.Views.Instances(ctx, d.App, d.Service)
+	n = 0
+	for _, i := range list {
+		if Runs(i) {
+			n++
+		}
+	}
+	return n, false, err
+}
+
 // placedHere is how many containers a wish means; 1 and false for a service that it does not name.
 func placedHere(w fleet.Want, service string) (n int, placed bool) {
 	for _, a := range w.Services {

@@ -48,9 +48,9 @@ func misplaced() map[string]string {
 	out := map[string]string{}
 	for section, keys := range map[string]string{
 		"build": "dockerfile runtime image args test", "check": "http tcp grpc ttl interval min_healthy deadline",
-		"stop": "signal drain", "code": "mount", "config": "env files", "resources": "cpu memory cpu_binding",
+		"stop": "signal drain", "deploy": "batch canary floor window", "code": "mount", "config": "env files", "resources": "cpu memory cpu_binding",
 		"scale": "unit strategy target wait min max min_nodes spread survive pool priority wait_over start_up on_blind seasonal schedules", "scale.down": "after step",
-		"a service": "command port network publish kind master volumes tags schedule overlap",
+		"a service": "command port network publish kind master volumes tags schedule overlap smoke",
 	} {
 		for _, k := range strings.Fields(keys) {
 			out[k] = section
@@ -66,11 +66,12 @@ type decoder struct {
 }
 
 func (d *decoder) app(root y.Value) App {
-	f := d.Fields(root, "a mapping that begins with app: NAME", "app", "notify", "build", "services")
+	f := d.Fields(root, "a mapping that begins with app: NAME", "app", "notify", "build", "deploy", "services")
 	a := App{Name: d.Text(f.Get("app"), "", appRule())}
 	d.require(f, "app", "expected the name of the app")
 	a.Notify = d.notify(f.Get("notify"))
 	a.Build = d.build(f.Get("build"))
+	a.Deploy = d.deploy(f.Get("deploy"))
 	services := f.Get("services")
 	d.require(f, "services", "expected at least one service")
 	entries := d.Entries(services, "a mapping of services such as {web: {port: 8000}}", maxServices)

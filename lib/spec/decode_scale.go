@@ -65,7 +65,6 @@ var (
 // schedules reads the times of the week that have bounds of their own.
 func (d *decoder) schedules(v y.Value) (out []Schedule) {
 	const example = `a mapping such as {name: morning, days: [mon, fri], from: "08:30", to: "18:00", zone: Europe/Berlin, min: 20}`
-	clock := y.Rule{Want: `a time of day such as "08:30"`, OK: clockSyntax.MatchString}
 	for _, item := range d.List(v, "a list of mappings", 64) {
 		f := d.Fields(item, example, "name", "days", "from", "to", "zone", "min", "max")
 		d.require(f, "name", "expected a name")
@@ -73,22 +72,13 @@ func (d *decoder) schedules(v y.Value) (out []Schedule) {
 		d.require(f, "to", `expected a time of day such as "18:00"`)
 		s := Schedule{
 			Name: d.Text(f.Get("name"), "", labelRule("a name")),
-			Days: d.Words(f.Get("days"), "a list of days such as [mon, tue]", 7),
-			From: d.Text(f.Get("from"), "", clock),
-			To:   d.Text(f.Get("to"), "", clock),
-			Zone: d.Text(f.Get("zone"), "UTC", y.Rule{Want: "a zone such as UTC or Europe/Berlin", OK: zoneSyntax.MatchString}),
+			Days: d.days(f.Get("days")),
+			From: d.Text(f.Get("from"), "", clockRule()),
+			To:   d.Text(f.Get("to"), "", clockRule()),
+			Zone: d.Text(f.Get("zone"), "UTC", zoneRule()),
 			Min:  d.Int(f.Get("min"), 0, 0, 100_000),
 			Max:  d.Int(f.Get("max"), 0, 1, 100_000),
 		}
-		for i, day := range s.Days {
-			at := f.Get("days").Items[i]
-			if !slices.Contains(weekdays(), day) {
-				d.Addf(at, "expected one of %s, found %s", strings.Join(weekdays(), ", "), at.Found())
-			} else if slices.Contains(s.Days[:i], day) {
-				d.Addf(at, "duplicate: %s", day)
-			}
-		}
-		slices.SortStableFunc(s.Days, func(a, b string) int { return slices.Index(weekdays(), a) - slices.Index(weekdays(), b) })
 		switch {
 		case !f.Get("min").Given() && !f.Get("max").Given():
 			d.Addf(item, "a schedule needs a min or a max")
@@ -101,6 +91,28 @@ func (d *decoder) schedules(v y.Value) (out []Schedule) {
 		out = append(out, s)
 	}
 	slices.SortStableFunc(out, func(a, b Schedule) int { return strings.Compare(a.Name, b.Name) })
+	return out
+}
+
+func clockRule() y.Rule {
+	return y.Rule{Want: `a time of day such as "08:30"`, OK: clockSyntax.MatchString}
+}
+
+func zoneRule() y.Rule {
+	return y.Rule{Want: "a zone such as UTC or Europe/Berlin", OK: zoneSyntax.MatchString}
+}
+
+// days reads days of the week and sorts them, Monday first.
+func (d *decoder) days(v y.Value) []string {
+	out := d.Words(v, "a list of days such as [mon, tue]", 7)
+	for i, day := range out {
+		if at := v.Items[i]; !slices.Contains(weekdays(), day) {
+			d.Addf(at, "expected one of %s, found %s", strings.Join(weekdays(), ", "), at.Found())
+		} else if slices.Contains(out[:i], day) {
+			d.Addf(at, "duplicate: %s", day)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b string) int { return slices.Index(weekdays(), a) - slices.Index(weekdays(), b) })
 	return out
 }
 

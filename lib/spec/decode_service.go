@@ -20,7 +20,7 @@ func (d *decoder) service(app string, e y.Entry) Service {
 	key := e.Key.Text
 	d.serviceKey(e.Key)
 	f := d.Fields(e.Value, "a mapping such as {port: 8000}",
-		"kind", "name", "schedule", "command", "master", "port", "network", "publish", "check", "stop", "overlap",
+		"kind", "name", "schedule", "command", "master", "port", "network", "publish", "check", "smoke", "stop", "overlap",
 		"code", "config", "resources", "volumes", "tags", "scale")
 	s := Service{
 		App: app, Key: key,
@@ -37,6 +37,7 @@ func (d *decoder) service(app string, e y.Entry) Service {
 	s.Publish = d.publish(f, s.Network)
 	s.Overlap = d.overlap(f, s)
 	s.Check = d.check(f.Get("check"), s.Kind, f.Get("port"))
+	s.Smoke = d.smoke(f.Get("smoke"), f.Get("port"))
 	s.Code = d.code(f.Get("code"))
 	s.Volumes = d.volumes(f.Get("volumes"), s.Code)
 	s.Config = d.config(f.Get("config"), s)
@@ -90,7 +91,7 @@ func (d *decoder) kind(f y.Fields, kind Kind, s *Service) {
 	if sched, ok := parseSchedule(s.Schedule); ok && sched.Next(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)).IsZero() {
 		d.Addf(schedule, "no day matches this schedule")
 	}
-	for _, key := range []string{"port", "publish", "check", "master"} {
+	for _, key := range []string{"port", "publish", "check", "smoke", "master"} {
 		if v := f.Get(key); v.Given() {
 			d.Addf(v, "a service of kind cron is started by its schedule and has no %s", key)
 		}

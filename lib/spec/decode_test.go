@@ -23,6 +23,7 @@ func TestTheExampleOfTheManualDecodesExactly(t *testing.T) {
 			Dockerfile: "Dockerfile", Image: "registry.service.consul:5000/shortener",
 			Args: map[string]string{"BASE": "python:3.12-slim"}, Test: []string{"python", "-m", "pytest", "-q"},
 		},
+		Deploy: Deploy{Batch: Share{Part: 0.25}, Canary: 1, Floor: Share{Part: 0.5}},
 		Services: []Service{{
 			App: "shortener", Key: "web", Name: "shortener-web", Kind: Web,
 			Command: []string{"gunicorn", "-c", "gunicorn.conf.py", "app:application"}, Master: Gunicorn, Port: 8000,

@@ -26,6 +26,7 @@ func (a App) Marshal() []byte {
 		fmt.Fprintf(&p.b, "  - {webhook: %s}\n", scalar(n.Webhook))
 	}
 	p.build(a.Build)
+	p.deploy(a.Deploy)
 	p.line(0, "services", "")
 	for _, s := range a.Services {
 		p.service(s)
@@ -84,6 +85,9 @@ func (p *printer) service(s Service) {
 	}
 	if s.Kind != Cron {
 		p.line(2, "check", checkText(s.Check))
+	}
+	if s.Smoke.Given() {
+		p.line(2, "smoke", smokeText(s.Smoke))
 	}
 	var stop flow
 	stop.add("signal", scalar(s.Stop.Signal))

@@ -10,6 +10,7 @@ type App struct {
 	Name     string    // [a-z][a-z0-9-]{0,39}
 	Notify   []Notify  // whom to tell when something goes wrong
 	Build    Build     // how the image is made
+	Deploy   Deploy    // how a release goes over the fleet
 	Services []Service // sorted by Key; at least one
 }
 
@@ -72,6 +73,7 @@ type Service struct {
 	Network   Network   // default bridge
 	Publish   Publish   // default auto; bridge only
 	Check     Check     //
+	Smoke     Smoke     // tried by a deploy of the fleet, beside the check
 	Stop      Stop      //
 	Overlap   bool      // default true; false where the old must free its host port first: a fixed Publish.Port, or network host with a port
 	Code      Code      //

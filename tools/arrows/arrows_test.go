@@ -23,6 +23,7 @@ func rules() Rules {
 			// Decide.
 			{Package: "answer", Imports: facts, Pure: true}, // what svc-dns says
 			{Package: "cpuset", Imports: facts, Pure: true},
+			{Package: "deploy", Imports: facts, Pure: true}, // how a release goes over the fleet, and comes back
 			{Package: "dockerfile", Imports: facts, Pure: true},
 			{Package: "rollout", Imports: append(slices.Clone(facts), "cpuset"), Pure: true},
 			{Package: "settle", Imports: facts, Pure: true},
@@ -42,7 +43,7 @@ func rules() Rules {
 			{Package: "hand", Imports: append(slices.Clone(facts), "planner", "scale", "wish")},            // keeps a node at its wish
 			// Reach: one outside system each, and never one another.
 			{Package: "code", Imports: reach}, // the code of services on the node's disk
-			{Package: "consul", Imports: append(slices.Clone(reach), "answer", "place", "planner", "scale")},
+			{Package: "consul", Imports: append(slices.Clone(reach), "answer", "deploy", "place", "planner", "scale")},
 			{Package: "devagent", Imports: reach},
 			{Package: "delivery", Imports: reach}, // files and secrets on the node's tmpfs
 			{Package: "dnsd", Imports: append(slices.Clone(reach), "answer")},
