@@ -12,7 +12,7 @@ import (
 func (d *decoder) scale(v y.Value, master Master) Scale {
 	f := d.Fields(v, "a mapping such as {strategy: busy_ratio, min: 4}",
 		"unit", "strategy", "target", "wait", "wait_over", "min", "max", "min_nodes", "spread", "survive", "down", "pool", "priority",
-		"start_up", "on_blind", "seasonal", "drain", "queue", "schedules")
+		"start_up", "on_blind", "seasonal", "drain", "queue", "schedules", "exactly")
 	unit, nodes := "workers", 1
 	if master == NoMaster {
 		unit = "instances"
@@ -34,6 +34,7 @@ func (d *decoder) scale(v y.Value, master Master) Scale {
 		Seasonal: d.Bool(f.Get("seasonal"), true),
 		Drain:    d.Duration(f.Get("drain"), 90*time.Second, time.Second, 24*time.Hour),
 		Queue:    d.queue(f.Get("queue")),
+		Exactly:  d.Bool(f.Get("exactly"), false),
 	}
 	if s.Survive != "none" {
 		nodes = 2 // on one node nothing survives its loss
@@ -76,7 +77,7 @@ func (d *decoder) schedules(v y.Value) (out []Schedule) {
 			Days: d.Words(f.Get("days"), "a list of days such as [mon, tue]", 7),
 			From: d.Text(f.Get("from"), "", clock),
 			To:   d.Text(f.Get("to"), "", clock),
-			Zone: d.Text(f.Get("zone"), "UTC", y.Rule{Want: "a zone such as UTC or Europe/Berlin", OK: zoneSyntax.MatchString}),
+			Zone: d.Text(f.Get("zone"), "UTC", zoneRule()),
 			Min:  d.Int(f.Get("min"), 0, 0, 100_000),
 			Max:  d.Int(f.Get("max"), 0, 1, 100_000),
 		}
