@@ -12,7 +12,7 @@ import (
 func (d *decoder) scale(v y.Value, master Master) Scale {
 	f := d.Fields(v, "a mapping such as {strategy: busy_ratio, min: 4}",
 		"unit", "strategy", "target", "wait", "wait_over", "min", "max", "min_nodes", "spread", "survive", "down", "pool", "priority",
-		"start_up", "on_blind", "seasonal", "drain", "queue", "schedules")
+		"start_up", "on_blind", "seasonal", "drain", "queue", "schedules", "exactly")
 	unit, nodes := "workers", 1
 	if master == NoMaster {
 		unit = "instances"
@@ -34,6 +34,7 @@ func (d *decoder) scale(v y.Value, master Master) Scale {
 		Seasonal: d.Bool(f.Get("seasonal"), true),
 		Drain:    d.Duration(f.Get("drain"), 90*time.Second, time.Second, 24*time.Hour),
 		Queue:    d.queue(f.Get("queue")),
+		Exactly:  d.Bool(f.Get("exactly"), false),
 	}
 	if s.Survive != "none" {
 		nodes = 2 // on one node nothing survives its loss
@@ -96,10 +97,6 @@ func (d *decoder) schedules(v y.Value) (out []Schedule) {
 
 func clockRule() y.Rule {
 	return y.Rule{Want: `a time of day such as "08:30"`, OK: clockSyntax.MatchString}
-}
-
-func zoneRule() y.Rule {
-	return y.Rule{Want: "a zone such as UTC or Europe/Berlin", OK: zoneSyntax.MatchString}
 }
 
 // days reads days of the week and sorts them, Monday first.

@@ -20,7 +20,7 @@ func (d *decoder) service(app string, e y.Entry) Service {
 	key := e.Key.Text
 	d.serviceKey(e.Key)
 	f := d.Fields(e.Value, "a mapping such as {port: 8000}",
-		"kind", "name", "schedule", "command", "master", "port", "network", "publish", "check", "smoke", "stop", "overlap",
+		"kind", "name", "schedule", "cron", "command", "master", "port", "network", "publish", "check", "smoke", "stop", "overlap",
 		"code", "config", "resources", "volumes", "tags", "scale")
 	s := Service{
 		App: app, Key: key,
@@ -43,6 +43,7 @@ func (d *decoder) service(app string, e y.Entry) Service {
 	s.Config = d.config(f.Get("config"), s)
 	s.Resources = d.resources(f.Get("resources"))
 	s.Scale = d.scale(f.Get("scale"), s.Master)
+	d.exactly(f, s)
 	d.hold(f, e.Key, s)
 	return s
 }
@@ -72,30 +73,6 @@ func (d *decoder) name(app string, v, key y.Value) string {
 		d.Addf(key, "the Consul name %s has %d bytes, a DNS label at most 63: set name", name, len(name))
 	}
 	return name
-}
-
-// kind checks what depends on the sort of service: its port and its schedule.
-func (d *decoder) kind(f y.Fields, kind Kind, s *Service) {
-	schedule := f.Get("schedule")
-	if kind != Cron {
-		if schedule.Given() {
-			d.Addf(schedule, "only a service of kind cron has a schedule, this one is of kind %s", kind)
-		}
-		if kind != Daemon {
-			d.require(f, "port", fmt.Sprintf("a service of kind %s needs a port", kind))
-		}
-		return
-	}
-	d.require(f, "schedule", `a service of kind cron needs a schedule such as "*/5 * * * *"`)
-	s.Schedule = d.Text(schedule, "", scheduleRule())
-	if sched, ok := parseSchedule(s.Schedule); ok && sched.Next(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)).IsZero() {
-		d.Addf(schedule, "no day matches this schedule")
-	}
-	for _, key := range []string{"port", "publish", "check", "smoke", "master"} {
-		if v := f.Get(key); v.Given() {
-			d.Addf(v, "a service of kind cron is started by its schedule and has no %s", key)
-		}
-	}
 }
 
 func (d *decoder) network(v y.Value) Network {
@@ -134,7 +111,8 @@ func (d *decoder) publish(f y.Fields, n Network) Publish {
 func (d *decoder) overlap(f y.Fields, s Service) bool {
 	fixed := !s.Publish.Auto()
 	v := f.Get("overlap")
-	out := d.Bool(v, !fixed && !(s.Network.Mode == Host && s.Port > 0))
+	once := d.exact(f)
+	out := d.Bool(v, !fixed && !once && !(s.Network.Mode == Host && s.Port > 0))
 	if out && fixed {
 		d.Addf(v, "two instances cannot hold port %d of the host: expected false, or publish: auto", s.Publish.Port)
 	}

@@ -71,6 +71,7 @@ func (p *printer) service(s Service) {
 	p.line(2, "kind", string(s.Kind))
 	if s.Kind == Cron {
 		p.line(2, "schedule", scalar(s.Schedule))
+		p.line(2, "cron", cronText(s.Cron))
 	}
 	p.line(2, "command", list(s.Command))
 	if s.Kind != Cron {
@@ -102,7 +103,10 @@ func (p *printer) service(s Service) {
 	p.line(2, "resources", resourcesText(s.Resources))
 	p.line(2, "volumes", list(volumeTexts(s.Volumes)))
 	p.line(2, "tags", list(s.Tags))
-	if s.Scale.Set {
+	switch {
+	case s.Scale.Set && s.Kind == Cron:
+		p.line(2, "scale", "{pool: "+scalar(s.Scale.Pool)+"}")
+	case s.Scale.Set:
 		p.scale(s.Scale)
 	}
 }
@@ -142,6 +146,9 @@ func (p *printer) scale(s Scale) {
 	p.line(3, "down", "{after: "+y.FormatDuration(s.Down.After)+", step: "+y.FormatPercent(s.Down.Step)+"}")
 	p.line(3, "pool", scalar(s.Pool))
 	p.line(3, "priority", s.Priority)
+	if s.Exactly {
+		p.line(3, "exactly", "true")
+	}
 	p.line(3, "start_up", y.FormatDuration(s.StartUp))
 	p.line(3, "on_blind", s.OnBlind)
 	p.line(3, "seasonal", strconv.FormatBool(s.Seasonal))
@@ -167,6 +174,19 @@ func (p *printer) scale(s Scale) {
 		}
 		fmt.Fprintf(&p.b, "        - %s\n", out.String())
 	}
+}
+
+func cronText(r CronRules) string {
+	var out flow
+	out.add("zone", scalar(r.Zone))
+	out.add("missed", r.Missed)
+	if r.Missed == "once" {
+		out.add("within", y.FormatDuration(r.Within))
+	}
+	out.add("busy", r.Busy)
+	out.add("timeout", y.FormatDuration(r.Timeout))
+	out.add("exclusive", strconv.FormatBool(r.Exclusive))
+	return out.String()
 }
 
 func queueText(q Queue) string {

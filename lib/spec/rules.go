@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/distribution/reference"
 	"github.com/robfig/cron/v3"
@@ -105,9 +106,25 @@ func scheduleRule() y.Rule {
 	}}
 }
 
+// zoneRule is a zone's name; whether a machine knows the zone is not asked here.
+func zoneRule() y.Rule {
+	return y.Rule{Want: "a zone such as UTC or Europe/Berlin", OK: zoneSyntax.MatchString}
+}
+
+// Wall returns what follows a time by a schedule: the next minute that its five
+// fields match, on a clock without a zone. The zero time: none within five years.
+// false for a text that is no schedule.
+func Wall(schedule string) (next func(time.Time) time.Time, ok bool) {
+	s, ok := parseSchedule(schedule)
+	if !ok {
+		return nil, false
+	}
+	return s.Next, true
+}
+
 // parseSchedule reads the five classic fields. Descriptors and time zones are
 // not taken: @every has no fixed ticks that a fleet could agree on, and the
-// zone of a schedule is the same everywhere.
+// zone of a schedule has a key of its own.
 func parseSchedule(s string) (cron.Schedule, bool) {
 	if len(strings.Fields(s)) != 5 || strings.ContainsAny(s, "=@\n\r") || len(s) > 200 {
 		return nil, false

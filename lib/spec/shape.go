@@ -27,6 +27,7 @@ type shape struct {
 	Resources resShape  `json:"resources,omitzero"`  // cpuset and quota are decided once, when it is created
 	Volumes   []string  `json:"volumes,omitempty"`   // mounts
 	Scheduled bool      `json:"scheduled,omitempty"` // kind cron: another restart policy
+	Exactly   bool      `json:"exactly,omitempty"`   // another restart policy, too
 }
 
 type stopShape struct {
@@ -49,7 +50,7 @@ func Shape(s Service) string {
 		Secrets:   len(s.Config.Secrets) > 0,
 		Resources: resShape{CPU: s.Resources.CPU, Memory: s.Resources.Memory, CPUBinding: s.Resources.CPUBinding},
 		Volumes:   volumeTexts(s.Volumes),
-		Scheduled: s.Kind == Cron,
+		Scheduled: s.Kind == Cron, Exactly: s.Scale.Exactly,
 	}
 	if s.Network.Mode == Bridge && s.Port > 0 {
 		sh.Publish = publishText(s.Publish)

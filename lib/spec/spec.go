@@ -67,6 +67,7 @@ type Service struct {
 	Name      string    // its name in Consul, default "<app>-<key>"; a DNS label
 	Kind      Kind      // default web
 	Schedule  string    // cron expression; kind cron only
+	Cron      CronRules // kind cron only
 	Command   []string  // argv, never a shell line; empty: the image's own
 	Master    Master    // default none
 	Port      int       // port inside the container; 0: none (daemon, cron)
@@ -82,6 +83,16 @@ type Service struct {
 	Volumes   []Volume  //
 	Tags      []string  // sorted
 	Scale     Scale     //
+}
+
+// CronRules are the rules of a service that is started by a schedule.
+type CronRules struct {
+	Zone      string        // IANA name of the zone whose clock the schedule means, default UTC
+	Missed    string        // once (default) | skip: a tick that nobody could start in time
+	Within    time.Duration // default 1h: how late a missed tick is still started; only with once
+	Busy      string        // skip (default) | wait | kill: a tick that finds the run before still going on
+	Timeout   time.Duration // default 1h: a run that takes longer is stopped
+	Exclusive bool          // default false; true: a run ends when its node cannot show its lock any more, so that never two go on
 }
 
 // NetworkMode is how a container is attached.
@@ -188,6 +199,7 @@ type Scale struct {
 	Drain     time.Duration // default 90s: strategy queue works a backlog off in this time
 	Queue     Queue         // strategy queue only
 	Schedules []Schedule    // sorted by name
+	Exactly   bool          // never more than Min in the fleet, also while a node is cut off; strategy noop, unit instances, overlap false
 	Set       bool          // false when app.yaml has no scale section
 }
 
