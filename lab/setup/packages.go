@@ -39,6 +39,7 @@ func needs() []need {
 		{"hey", "hey"},                       // the same at a rate that does not depend on the answers
 		{"jq", "jq"},                         // the demo of the autoscaler reads results with it
 		{"rabbitmq-server", "rabbitmq-server"},
+		{"chromium", "chromium"}, // the planner's page is looked at
 	}
 }
 

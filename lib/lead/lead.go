@@ -244,6 +244,7 @@ func (p *Planner) facts(now time.Time, orders planner.Orders, services []survey.
 	}
 	if !p.Since.IsZero() && now.Before(p.Since.Add(newLeader)) {
 		f.RaiseOnly = "a new planner leads since " + p.Since.UTC().Format(time.TimeOnly)
+		f.RaiseEnds = p.Since.Add(newLeader + time.Second).Unix() // whole seconds: not before that
 	}
 	return f
 }
