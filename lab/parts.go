@@ -92,7 +92,7 @@ func (a *Agent) Start(t testing.TB) {
 	if err := a.cmd.Start(); err != nil {
 		t.Fatalf("start consul: %v", err)
 	}
-	if err := poll(20*time.Second, func() error { return a.writable() }); err != nil {
+	if err := poll(time.Minute, func() error { return a.writable() }); err != nil {
 		a.Kill()
 		t.Fatalf("consul at %s: %v\n%s", a.HTTP, err, a.log.String())
 	}
@@ -185,13 +185,15 @@ func newRegistry(t testing.TB, prefix []string, client *http.Client) string {
 		t.Fatalf("start registry: %v (run `make setup`)", err)
 	}
 	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	if err := poll(10*time.Second, func() error {
+	if err := poll(time.Minute, func() error {
 		res, err := client.Get("http://" + address + "/v2/")
 		if err == nil {
 			res.Body.Close()
 		}
 		return err
 	}); err != nil {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
 		t.Fatalf("registry: %v\n%s", err, log.String())
 	}
 	return address

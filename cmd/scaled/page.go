@@ -107,7 +107,7 @@ func shownService(x planner.Sized, status planner.Status, points []page.Point, a
 		out.Events = append(out.Events, page.Event{At: time.Unix(e.At, 0), From: e.From, To: e.Size, Reason: string(e.Reason), Words: e.Words})
 	}
 	for _, p := range d.Proposals {
-		out.Proposals = append(out.Proposals, page.Proposal{Source: p.Source, Size: fmt.Sprint(p.Size), Why: p.Words()})
+		out.Proposals = append(out.Proposals, page.Proposal{Source: p.Source, Size: fmt.Sprint(p.Size), Why: strings.TrimPrefix(p.Words(), p.Source+": ")})
 	}
 	return out
 }

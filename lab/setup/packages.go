@@ -42,6 +42,7 @@ func needs() []need {
 		{"ssh-keygen", "openssh-client"},
 		{"ansible-playbook", "ansible-core"}, // the collection in ansible/
 		{"ansible-lint", "ansible-lint"},
+		{"chromium", "chromium"}, // the planner's page is looked at
 	}
 }
 

@@ -28,6 +28,7 @@ func (k keys) freeze() string           { return k.scale("ctl/freeze") }
 func (k keys) wants() string            { return k.scale("want/") }
 func (k keys) haves() string            { return k.scale("have/") }
 func (k keys) statuses() string         { return k.scale("service/") }
+func (k keys) demands() string          { return k.scale("demand/") }
 func (k keys) announcements() string    { return k.scale("announce/") }
 func (k keys) announceRev() string      { return k.scale("announce-rev") }
 func (k keys) policies() string         { return k.scale("policy/") }
@@ -68,6 +69,11 @@ func (k keys) frozen(name string) (string, error) {
 func (k keys) status(name string) (string, error) {
 	app, service, _ := strings.Cut(name, "/")
 	return k.statuses() + name, checkPair(app, service)
+}
+
+func (k keys) demand(name string) (string, error) {
+	app, service, _ := strings.Cut(name, "/")
+	return k.demands() + name, checkPair(app, service)
 }
 
 func (k keys) announcement(name, id string) (string, error) {

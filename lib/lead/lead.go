@@ -23,6 +23,7 @@ type Books interface {
 	Orders(ctx context.Context) (planner.Orders, error)
 	Wants(ctx context.Context) (list []fleet.Want, bad map[string]string, err error)
 	Statuses(ctx context.Context) (list []planner.Status, bad map[string]string, err error)
+	Learned(ctx context.Context) (list []planner.Learned, bad map[string]string, err error)
 	Monitors(ctx context.Context) ([]fleet.Monitor, error)
 }
 
@@ -31,6 +32,7 @@ type Lease interface {
 	SetWants(ctx context.Context, list []fleet.Want) (fleet.Written, error)
 	SetStatuses(ctx context.Context, list []planner.Status) (fleet.Written, error)
 	SetPools(ctx context.Context, list []planner.Membership) (fleet.Written, error)
+	SetLearned(ctx context.Context, list []planner.Learned) (fleet.Written, error)
 }
 
 // Catalogue lists the services that have a scale section, as their current
@@ -59,6 +61,8 @@ type Planner struct {
 	memory   planner.Memory
 	present  presence
 	learned  map[string]*learned
+	handed   map[string]handed // what the next planner would find of services; nil: it must be read
+	unread   map[string]string // what planners before left of them and cannot be read, by key
 	bad      map[string]string // what planners wrote and cannot be read
 	loaded   time.Time         // zero: it must be read again
 }
@@ -78,6 +82,7 @@ type Cycle struct {
 	Wants    []fleet.Want         // wishes to write, those that raise first
 	Statuses []planner.Status     // what is worth saying of services
 	Pools    []planner.Membership // that changed by loans
+	Learned  []planner.Learned    // what was seen of demand, for the next planner
 	Bad      map[string]string    // what could not be read, by key, service or node
 	Alarms   []Alarm              // all that are on now
 	Services []survey.Service
@@ -117,6 +122,7 @@ func (p *Planner) Look(ctx context.Context, now time.Time) (Cycle, error) {
 	c.Stage = planner.Advance(p.stage(c, f.RaiseOnly))
 	c.Wants = p.nextWants(c, now)
 	p.next(&c)
+	c.Learned = p.handOver(now, services)
 	c.Pools = survey.Lend(orders.Pools, c.Plan.Place.Loans, ownPools(c.Monitors))
 	c.Alarms = alarms(c)
 	return c, nil
@@ -159,7 +165,7 @@ func (p *Planner) Write(ctx context.Context, l Lease, c Cycle) error {
 		p.Log.Info("pools changed meanwhile: their loans are decided again", "pools", pools.Conflicts)
 	}
 	p.placed, p.memory = target(c.Plan), c.Plan.Memory
-	return nil
+	return p.writeLearned(ctx, l, c.Learned)
 }
 
 // load reads what planners wrote before: at the start, after a conflict, and now and then.
@@ -198,9 +204,8 @@ func (p *Planner) load(ctx context.Context, now time.Time) error {
 	if p.reports == nil {
 		p.reports, p.present = map[string]survey.Report{}, presence{}
 	}
-	if p.learned == nil {
-		p.learned = map[string]*learned{}
-	}
+	p.takeOver(ctx)
+	maps.Copy(bad, p.unread)
 	if p.placed == nil || p.loaded.IsZero() {
 		p.placed = told(p.wants)
 	}
@@ -239,6 +244,7 @@ func (p *Planner) facts(now time.Time, orders planner.Orders, services []survey.
 	}
 	if !p.Since.IsZero() && now.Before(p.Since.Add(newLeader)) {
 		f.RaiseOnly = "a new planner leads since " + p.Since.UTC().Format(time.TimeOnly)
+		f.RaiseEnds = p.Since.Add(newLeader + time.Second).Unix() // whole seconds: not before that
 	}
 	return f
 }

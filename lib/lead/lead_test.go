@@ -29,6 +29,9 @@ type world struct {
 	samples  map[string]fleet.Sample
 	services []survey.Service
 	broken   map[string]string
+	learnt   map[string]planner.Learned
+	badLearn map[string]string
+	written  int // documents of demand that were written
 	index    uint64
 	order    []string // nodes whose wishes were written, in order
 	lost     bool
@@ -37,7 +40,7 @@ type world struct {
 }
 
 func newWorld(nodes ...string) *world {
-	w := &world{wants: map[string]fleet.Want{}, statuses: map[string]planner.Status{}, samples: map[string]fleet.Sample{}, clock: time.Unix(1_790_000_000, 0)}
+	w := &world{wants: map[string]fleet.Want{}, statuses: map[string]planner.Status{}, learnt: map[string]planner.Learned{}, samples: map[string]fleet.Sample{}, clock: time.Unix(1_790_000_000, 0)}
 	w.Planner = w.planner()
 	for _, n := range nodes {
 		w.monitors = append(w.monitors, fleet.Monitor{Node: n, Alive: true, Address: n + ":1", Zone: "z" + n[:1]})

@@ -13,6 +13,8 @@ import (
 type learned struct {
 	History scale.History `json:"history"`
 	Learner scale.Learner `json:"learner"`
+
+	fresh bool // the next planner would not find all of it
 }
 
 func (l *learned) expect(now time.Time, startUp time.Duration) scale.Expected {
@@ -24,13 +26,20 @@ func (p *Planner) learn(name string, at time.Time, s planner.Sized) {
 	if s.Decision.Blind > 0 || len(s.Input.Signals) == 0 {
 		return
 	}
-	l := p.learned[name]
-	if l == nil {
-		l = &learned{}
-		p.learned[name] = l
-	}
+	l := p.of(name)
 	l.Learner.See(at.Unix(), s.Decision.Demand)
+	l.fresh = true
 	l.Learner.Settle(&l.History)
+}
+
+func (p *Planner) of(name string) *learned {
+	if p.learned == nil {
+		p.learned = map[string]*learned{}
+	}
+	if p.learned[name] == nil {
+		p.learned[name] = &learned{}
+	}
+	return p.learned[name]
 }
 
 // Learned is what was learned of the demand of all services, to be kept and
@@ -52,7 +61,7 @@ func (p *Planner) Recall(text []byte) error {
 	p.learned = map[string]*learned{}
 	for name, l := range all {
 		if l != nil && l.Learner.Sound() && l.History.Sound() {
-			p.learned[name] = l
+			p.learned[name], l.fresh = l, true
 		}
 	}
 	return nil

@@ -192,16 +192,23 @@ const (
 	many        = 1000
 )
 
-// due spreads the writes of what did not change over the time between them.
+// due is how often a status is written that tells nothing new.
 func due(old, status planner.Status, services int) bool {
-	each, shift := int64(sayEach), int64(0)
+	each := int64(sayEach)
 	if services > many {
 		each = sayEachMany
 	}
-	for _, b := range []byte(status.Name) {
+	return turn(status.Name, old.At, status.At, each)
+}
+
+// turn reports whether it is time to write something of a service that was
+// written before, once in each seconds: the writes of all are spread over that time.
+func turn(name string, before, now, each int64) bool {
+	shift := int64(0)
+	for _, b := range []byte(name) {
 		shift = (shift*31 + int64(b)) % each
 	}
-	return (old.At+shift)/each != (status.At+shift)/each
+	return (before+shift)/each != (now+shift)/each
 }
 
 func lastOf(key string) string { return key[strings.LastIndexByte(key, '/')+1:] }

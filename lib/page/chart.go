@@ -82,7 +82,7 @@ func Spark(s Service, width, height int) template.HTML {
 	if len(s.Points) < 2 {
 		return ""
 	}
-	f := frame{from: s.Points[0].At, to: s.Points[len(s.Points)-1].At, top: highest(s.Points), left: 1, bottom: float64(height) - 1, width: float64(width) - 2, height: float64(height) - 2}
+	f := frame{from: s.Points[0].At, to: s.Points[len(s.Points)-1].At, top: highest(s.Points), left: 2, bottom: float64(height) - 2, width: float64(width) - 4, height: float64(height) - 4}
 	var b strings.Builder
 	fmt.Fprintf(&b, `<svg class="spark" viewBox="0 0 %d %d" width="%d" height="%d" aria-hidden="true">`, width, height, width, height)
 	for _, l := range lines() {

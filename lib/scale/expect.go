@@ -34,7 +34,7 @@ func (w *work) schedule() (floor, ceiling int, name string) {
 
 // in reports whether local, in seconds of local time, is in a window of s.
 func (s Schedule) in(local int64) bool {
-	day := floorDiv(local, 86400)
+	day := dayOf(local)
 	minute := int(local-day*86400) / 60
 	today := s.on(day)
 	if s.From < s.To {
@@ -49,9 +49,10 @@ func (s Schedule) on(day int64) bool {
 	return len(s.Days) == 0 || slices.Contains(s.Days, weekday)
 }
 
-func floorDiv(a, b int64) int64 {
-	q := a / b
-	if a%b < 0 {
+// dayOf is the day of a second, counted from 1970-01-01.
+func dayOf(local int64) int64 {
+	q := local / 86400
+	if local%86400 < 0 {
 		q--
 	}
 	return q

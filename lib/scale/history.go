@@ -40,7 +40,7 @@ func (l *Learner) See(at int64, demand float64) {
 		return
 	}
 	local := at + int64(l.Offset)
-	day := floorDiv(local, 86400)
+	day := dayOf(local)
 	if l.Today.Demand == nil || day != l.Today.Day {
 		if l.Today.Demand != nil {
 			l.past = append(l.past, l.Today)
@@ -107,7 +107,7 @@ func (l *Learner) Expect(h *History, at int64, startUp time.Duration) Expected {
 		return Expected{}
 	}
 	local := at + int64(l.Offset)
-	day := floorDiv(local, 86400)
+	day := dayOf(local)
 	k := int(local-day*86400) / slot
 	ahead := 1 + int(math.Ceil(startUp.Seconds()/slot))
 	type guess struct{ now, soon, wrong float64 }

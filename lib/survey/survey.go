@@ -49,6 +49,7 @@ type Facts struct {
 	Offsets   map[string]int // zone → seconds east of UTC now
 	Memory    planner.Memory
 	RaiseOnly string // why nothing may shrink now; "": it may
+	RaiseEnds int64  // unix seconds when that ends; 0: not known
 }
 
 // freshFor is for how many seconds a sample counts: three ticks.
@@ -64,7 +65,7 @@ func Snapshot(f Facts) planner.Snapshot {
 		Freezes: slices.Clone(f.Freezes), Nodes: nodes(f), Pools: pools(f),
 	}
 	if f.RaiseOnly != "" {
-		s.Freezes = append(s.Freezes, planner.Freeze{Scope: "all", Freeze: scale.Freeze{Mode: scale.NoDown, Who: "scaled", Why: f.RaiseOnly}})
+		s.Freezes = append(s.Freezes, planner.Freeze{Scope: "all", Freeze: scale.Freeze{Mode: scale.NoDown, Until: f.RaiseEnds, Who: "scaled", Why: f.RaiseOnly}})
 	}
 	there := map[string]bool{}
 	for _, v := range f.Services {

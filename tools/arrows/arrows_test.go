@@ -85,6 +85,7 @@ func rules() Rules {
 			"github.com/prometheus/procfs":                     {"lib/monitor"},
 			"github.com/redis/go-redis":                        {"lib/queue", "cmd/scaled"}, // the latter in a test
 			"github.com/rabbitmq/amqp091-go":                   {"lib/queue"},               // its tests
+			"github.com/chromedp":                              {"cmd/scaled"},              // a test of its page
 			"github.com/urfave/cli":                            {"lib/tool", "cmd"},
 			"gonum.org/v1/plot":                                {"cmd/scaled"},
 			"svckit/lab":                                       {"lab"},
