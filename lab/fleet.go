@@ -19,6 +19,7 @@ type Datacenter = ground.Datacenter
 
 // Fleet is a number of hosts of a test's own, on one bridge. The test reaches them by their addresses.
 type Fleet struct {
+	ssh      string
 	Hosts    []*Host // with Docker engines, unless they are bare; those of all datacenters, in order
 	Servers  []*Host // with a Consul server alone
 	Registry string  // host:port of a registry that every host and the test reach
@@ -53,7 +54,7 @@ func NewFleet(t testing.TB, dcs ...Datacenter) *Fleet {
 			t.Error(err)
 		}
 	})
-	out := &Fleet{Registry: f.Registry, Base: f.Base}
+	out := &Fleet{ssh: f.SSHConfig(), Registry: f.Registry, Base: f.Base}
 	for _, h := range f.Hosts {
 		out.Hosts = append(out.Hosts, &Host{h})
 	}
@@ -62,6 +63,9 @@ func NewFleet(t testing.TB, dcs ...Datacenter) *Fleet {
 	}
 	return out
 }
+
+// SSHConfig is a file for `ssh -F` that knows the machines of the fleet by their names.
+func (f *Fleet) SSHConfig() string { return f.ssh }
 
 // FleetParts are the set-up's files that a fleet is made of.
 func FleetParts() (ground.FleetParts, error) {
@@ -103,6 +107,9 @@ func (h *Host) StateDir() string { return h.host.Data() + "/state" }
 
 // CodeDir is where code on volumes lies, as the host's settings say.
 func (h *Host) CodeDir() string { return h.host.Data() + "/code" }
+
+// File is where a file of a machine is for the test; it is good until the machine is killed.
+func (h *Host) File(path string) string { return h.host.File(path) }
 
 // Command is a program on the host, with its agent, engine and settings in its environment; it is killed when the test ends or is killed.
 func (h *Host) Command(t testing.TB, name string, args ...string) *exec.Cmd {

@@ -222,7 +222,10 @@ func checkMaintenance(f facts) []finding {
 		}
 		end, told := endOf(r.Reason)
 		_, ours := rollout.AsideUntil(r)
+		_, drained := rollout.DrainUntil(r)
 		switch {
+		case drained && end.Before(f.now):
+			out = append(out, is(warn, "svc-run return", "%s is out of DNS since longer than the drain of this node said: %s", r.ID, r.Reason))
 		case ours && end.Before(f.now):
 			out = append(out, is(warn, fmt.Sprintf("svc-reload %s/%s finishes what was cut off, and lets it in again", r.Meta[fleet.MetaApp], r.Meta[fleet.MetaService]),
 				"%s was left out of DNS by a reload that did not end: %s", r.ID, r.Reason))

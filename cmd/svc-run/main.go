@@ -20,6 +20,7 @@ func app(w *here.Node) *cli.App {
 A service is named APP/SERVICE or, in a folder with an app.yaml, SERVICE.`,
 		Commands: []*cli.Command{
 			upCommand(w), downCommand(w), rollbackCommand(w), restoreCommand(w),
+			drainCommand(w), returnCommand(w),
 			psCommand(w), logsCommand(w), configCommand(w),
 			releasesCommand(w), promoteCommand(w), deployCommand(w), pullCommand(w),
 			auditCommand(w), doctorCommand(w),

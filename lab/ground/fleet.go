@@ -22,10 +22,10 @@ type Datacenter struct {
 	Servers int      // hosts srv1, srv2 … with a Consul server and nothing else; 0 makes the first host's agent the server
 	Zones   []string // the first host is in the first zone, and so on around
 	Pool    string
-	Bare    bool   // hosts without a Docker engine
+	Bare    bool // hosts without a Docker engine
 	// Machines have a systemd, files and processes of their own, and nothing is running there but sshd: a playbook does the rest.
 	Machines bool
-	Consul  string // more HCL for every agent
+	Consul   string // more HCL for every agent
 }
 
 // FleetParts are files that a fleet is made of.

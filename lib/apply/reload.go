@@ -111,8 +111,11 @@ func (w *Walker) aside(ctx context.Context, s rollout.Step) error {
 	}
 	service := w.Job.Wanted.Service
 	until := time.Now().Add(service.Check.Deadline + service.Stop.Drain + w.ttl + w.Job.Site.Margin + asideMore)
-	w.reloading.aside[s.Target] = true
-	return w.World.Asides.Aside(ctx, r.ID, rollout.AsideReason(until, s.Reason))
+	reload := w.Job.Wanted.Reload
+	if reload == nil || reload.Hold.IsZero() { // what a drain took out stays out, whatever becomes of the others
+		w.reloading.aside[s.Target] = true
+	}
+	return w.World.Asides.Aside(ctx, r.ID, reload.Reason(until, s.Reason))
 }
 
 func (w *Walker) comeBack(ctx context.Context, s rollout.Step) error {

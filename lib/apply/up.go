@@ -56,6 +56,27 @@ func PlanDown(ctx context.Context, world World, job Job) (Job, rollout.Plan, err
 	return job, rollout.Down(job.Wanted, job.Site.Node, seen), nil
 }
 
+// PlanDrain looks at the node and the fleet and plans how the instances of a service here leave Consul and DNS.
+func PlanDrain(why string) func(context.Context, World, Job) (Job, rollout.Plan, error) {
+	return func(ctx context.Context, world World, job Job) (Job, rollout.Plan, error) {
+		seen, err := Observe(ctx, world, job)
+		if err != nil {
+			return job, rollout.Plan{}, err
+		}
+		p, err := rollout.Drain(job.Wanted, seen, why)
+		return job, p, err
+	}
+}
+
+// PlanReturn looks at the node and plans how what PlanDrain took out is found again.
+func PlanReturn(ctx context.Context, world World, job Job) (Job, rollout.Plan, error) {
+	seen, err := Observe(ctx, world, job)
+	if err != nil {
+		return job, rollout.Plan{}, err
+	}
+	return job, rollout.Return(job.Wanted, seen), nil
+}
+
 // PlanWake looks at the node and plans how the containers of a service that do not
 // run are started as they are. Of the job's service only the gate's times are used.
 func PlanWake(ctx context.Context, world World, job Job) (Job, rollout.Plan, error) {

@@ -18,12 +18,15 @@ func AsideReason(until time.Time, why string) string {
 
 // AsideUntil reads the end of such a maintenance; false for one that somebody
 // else made, which is never ended by us.
-func AsideUntil(r fleet.Registration) (time.Time, bool) {
-	rest, ours := strings.CutPrefix(r.Reason, asideMark)
+func AsideUntil(r fleet.Registration) (time.Time, bool) { return until(r, asideMark) }
+
+// until reads the end of a maintenance whose reason begins with mark.
+func until(r fleet.Registration, mark string) (time.Time, bool) {
+	rest, ours := strings.CutPrefix(r.Reason, mark)
 	if r.Health != fleet.Maintenance || !ours {
 		return time.Time{}, false
 	}
 	text, _, _ := strings.Cut(rest, ",")
-	until, err := time.Parse(time.RFC3339, text)
-	return until, err == nil
+	end, err := time.Parse(time.RFC3339, text)
+	return end, err == nil
 }

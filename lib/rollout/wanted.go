@@ -38,6 +38,8 @@ type Reload struct {
 	Floor int    // instances of the fleet that must pass beside the one that is taken out; negative: half of them, at least 1
 	// Patience is how long those others are waited for; 0 refuses at once when they are too few.
 	Patience time.Duration
+	// Hold is until when what is taken out stays out, because its node is emptied; zero: until its reload is proven.
+	Hold time.Time
 }
 
 // Node is what registrations and containers must know of the machine.

@@ -48,7 +48,7 @@ func Cares(b Books, now time.Time) (list []Care, suspects map[string]bool) {
 	for _, r := range b.Registrations {
 		c := Care{ID: r.ID, Name: r.Meta[fleet.MetaApp] + "/" + r.Meta[fleet.MetaService]}
 		i, here := by[r.Meta[fleet.MetaContainer]]
-		until, aside := rollout.AsideUntil(r)
+		until, aside := rollout.HeldUntil(r)
 		switch {
 		case !here:
 			// As in package rollout: another engine on this machine cannot be looked into.
