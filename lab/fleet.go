@@ -19,6 +19,7 @@ type Datacenter = ground.Datacenter
 
 // Fleet is a number of hosts of a test's own, on one bridge. The test reaches them by their addresses.
 type Fleet struct {
+	ssh      string
 	Hosts    []*Host // with Docker engines, unless they are bare; those of all datacenters, in order
 	Servers  []*Host // with a Consul server alone
 	Registry string  // host:port of a registry that every host and the test reach
@@ -53,7 +54,7 @@ func NewFleet(t testing.TB, dcs ...Datacenter) *Fleet {
 			t.Error(err)
 		}
 	})
-	out := &Fleet{Registry: f.Registry, Base: f.Base}
+	out := &Fleet{ssh: f.SSHConfig(), Registry: f.Registry, Base: f.Base}
 	for _, h := range f.Hosts {
 		out.Hosts = append(out.Hosts, &Host{h})
 	}
@@ -63,6 +64,9 @@ func NewFleet(t testing.TB, dcs ...Datacenter) *Fleet {
 	return out
 }
 
+// SSHConfig is a file for `ssh -F` that knows the machines of the fleet by their names.
+func (f *Fleet) SSHConfig() string { return f.ssh }
+
 // FleetParts are the set-up's files that a fleet is made of.
 func FleetParts() (ground.FleetParts, error) {
 	parts, err := setup.Find()
@@ -70,7 +74,7 @@ func FleetParts() (ground.FleetParts, error) {
 		err = parts.Missing()
 	}
 	return ground.FleetParts{
-		Consul: parts.Consul, Registry: parts.Registry, BaseImage: parts.BaseImage(), Token: RootToken,
+		Consul: parts.Consul, Registry: parts.Registry, BaseImage: parts.BaseImage(), Machine: parts.Machine, Token: RootToken,
 	}, err
 }
 
@@ -93,7 +97,7 @@ func (h *Host) Consul() string { return "http://" + h.host.Addr + ":8500" }
 func (h *Host) DNS() string { return h.host.Addr + ":8600" }
 
 // Docker is the address of its engine, from everywhere, whatever has become of its network.
-func (h *Host) Docker() string { return h.host.Host() }
+func (h *Host) Docker() string { return h.host.Engine() }
 
 // RunDir is where programs on the host keep what is lost with a power cut, as its settings say.
 func (h *Host) RunDir() string { return h.host.Run() + "/run" }
@@ -103,6 +107,9 @@ func (h *Host) StateDir() string { return h.host.Data() + "/state" }
 
 // CodeDir is where code on volumes lies, as the host's settings say.
 func (h *Host) CodeDir() string { return h.host.Data() + "/code" }
+
+// File is where a file of a machine is for the test; it is good until the machine is killed.
+func (h *Host) File(path string) string { return h.host.File(path) }
 
 // Command is a program on the host, with its agent, engine and settings in its environment; it is killed when the test ends or is killed.
 func (h *Host) Command(t testing.TB, name string, args ...string) *exec.Cmd {

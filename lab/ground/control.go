@@ -113,5 +113,12 @@ func FindHost(lab Place, name string) (*Host, error) {
 		return nil, fmt.Errorf("find host %s: %w", name, err)
 	}
 	_, noEngine := os.Stat(p.Run() + "/daemon.json")
-	return &Host{Place: p, Name: name, wantsEngine: noEngine == nil}, nil
+	h := &Host{Place: p, Name: name, wantsEngine: noEngine == nil}
+	if text, err := os.ReadFile(p.pidFile()); err == nil {
+		h.boots, h.machine = true, &machine{}
+		if _, err := fmt.Sscan(string(text), &h.machine.pid); err != nil {
+			return nil, fmt.Errorf("find host %s: %w", name, err)
+		}
+	}
+	return h, nil
 }

@@ -22,15 +22,18 @@ type Datacenter struct {
 	Servers int      // hosts srv1, srv2 … with a Consul server and nothing else; 0 makes the first host's agent the server
 	Zones   []string // the first host is in the first zone, and so on around
 	Pool    string
-	Bare    bool   // hosts without a Docker engine
-	Consul  string // more HCL for every agent
+	Bare    bool // hosts without a Docker engine
+	// Machines have a systemd, files and processes of their own, and nothing is running there but sshd: a playbook does the rest.
+	Machines bool
+	Consul   string // more HCL for every agent
 }
 
 // FleetParts are files that a fleet is made of.
 type FleetParts struct {
 	Consul, Registry string // programs
 	BaseImage
-	Token string // what the fleet asks its own agents with, where they have ACLs
+	Machine string // folder with the Debian that machines boot, read only
+	Token   string // what the fleet asks its own agents with, where they have ACLs
 }
 
 // Fleet is a number of hosts on one bridge, with a registry. The first address of its network is the lab's own.
@@ -130,7 +133,7 @@ func (f *Fleet) layOut() error {
 			if err != nil {
 				return err
 			}
-			h.Server, h.wantsEngine = dc.Servers == 0 && i == 0, !dc.Bare
+			h.Server, h.wantsEngine = dc.Servers == 0 && i == 0, !dc.Bare && !dc.Machines
 			if len(dc.Zones) > 0 {
 				h.Zone = dc.Zones[i%len(dc.Zones)]
 			}
@@ -145,7 +148,7 @@ func (f *Fleet) layOut() error {
 
 func (f *Fleet) newHost(dc *Datacenter, name string, address int) (*Host, error) {
 	p, err := f.place(strings.ReplaceAll(name, "-", ""))
-	return &Host{Place: p, Name: name, DC: dc.Name, Addr: f.address(address), Pool: dc.Pool, hcl: dc.Consul, fleet: f}, err
+	return &Host{Place: p, Name: name, DC: dc.Name, Addr: f.address(address), Pool: dc.Pool, hcl: dc.Consul, boots: dc.Machines, fleet: f}, err
 }
 
 // place is one of the fleet's places; its number is part of the name.
@@ -184,6 +187,11 @@ func (f *Fleet) start(ctx context.Context) error {
 	if err := f.plugSwitch(ctx); err != nil {
 		return err
 	}
+	if slices.ContainsFunc(f.All(), func(h *Host) bool { return h.boots }) {
+		if err := f.writeKeys(ctx); err != nil {
+			return err
+		}
+	}
 	base, err := plantRegistry(f.parts.Seed, f.wire.Data()+"/registry")
 	if err != nil {
 		return err
@@ -196,7 +204,7 @@ func (f *Fleet) start(ctx context.Context) error {
 	}
 	group, each := errgroup.WithContext(ctx)
 	ready := make(chan struct{})
-	if f.Base == "" && slices.ContainsFunc(f.All(), (*Host).HasEngine) {
+	if f.Base == "" && slices.ContainsFunc(f.All(), func(h *Host) bool { return h.wantsEngine || h.boots }) {
 		group.Go(func() (err error) {
 			if f.Base, err = f.putBase(each); err == nil {
 				close(ready)
@@ -211,6 +219,9 @@ func (f *Fleet) start(ctx context.Context) error {
 		return err
 	}
 	for _, h := range f.All() {
+		if h.boots {
+			continue // nothing runs there that could join
+		}
 		if err := h.AwaitJoined(ctx, time.Minute); err != nil {
 			return err
 		}

@@ -35,11 +35,16 @@ type Host struct {
 	consul      *daemon
 	detour      *detour // where it is slowed down
 	planted     bool    // the engine has the base image from a seed
+	boots       bool    // it is a machine: see Datacenter
+	machine     *machine
 	fleet       *Fleet
 }
 
 // HasEngine is true for hosts with a Docker engine.
 func (h *Host) HasEngine() bool { return h.wantsEngine }
+
+// IsMachine is true for hosts with a systemd, files and processes of their own.
+func (h *Host) IsMachine() bool { return h.boots }
 
 // build makes the place and brings the host up for the first time. Without a seed the engine pulls the base image once base is closed.
 func (h *Host) build(ctx context.Context, base <-chan struct{}) error {
@@ -63,8 +68,18 @@ func (h *Host) build(ctx context.Context, base <-chan struct{}) error {
 // Start starts agent and engine, as a boot does, and waits until they answer. It
 // does not wait for the cluster, which may have no leader.
 func (h *Host) Start(ctx context.Context) error {
-	if h.consul != nil {
+	if h.consul != nil || h.machine != nil {
 		return fmt.Errorf("start host %s: it is running", h.Name)
+	}
+	if h.boots {
+		_, err := h.plant(ctx, h.fleet.parts.Seed, h.fleet.Registry)
+		if err == nil {
+			err = h.boot(ctx)
+		}
+		if err != nil {
+			return fmt.Errorf("start host %s: %w", h.Name, err)
+		}
+		return nil
 	}
 	if err := h.makeRoom(); err != nil {
 		return fmt.Errorf("start host %s: %w", h.Name, err)
@@ -93,7 +108,7 @@ func (h *Host) Kill(ctx context.Context) error {
 	if _, err := killAll(ctx, func(pid int) bool { return livesIn(pid, h.Place) }); err != nil {
 		return fmt.Errorf("kill host %s: %w", h.Name, err)
 	}
-	h.consul, h.engine = nil, nil
+	h.consul, h.engine, h.machine = nil, nil, nil
 	removeShimSockets(h.Place)
 	if err := removeCgroups(ctx, filepath.Base(h.Namespace())); err != nil {
 		return fmt.Errorf("kill host %s: %w", h.Name, err)
@@ -155,6 +170,9 @@ func (h *Host) AwaitJoined(ctx context.Context, limit time.Duration) error {
 // Env is what a program of ours finds in its environment on this host: its
 // agent, its engine, and its settings, which name folders of the host's own.
 func (h *Host) Env() []string {
+	if h.boots {
+		return nil // everything is where it is on any machine
+	}
 	env := []string{"CONSUL_HTTP_ADDR=" + agentURL, "SVC_CONFIG=" + h.Run() + "/node.yaml"}
 	if h.wantsEngine {
 		env = append(env, "DOCKER_HOST="+h.Host(), "DOCKER_CONFIG="+h.Run()+"/docker-config")

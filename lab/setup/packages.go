@@ -39,6 +39,9 @@ func needs() []need {
 		{"hey", "hey"},                       // the same at a rate that does not depend on the answers
 		{"jq", "jq"},                         // the demo of the autoscaler reads results with it
 		{"rabbitmq-server", "rabbitmq-server"},
+		{"ssh-keygen", "openssh-client"},
+		{"ansible-playbook", "ansible-core"}, // the collection in ansible/
+		{"ansible-lint", "ansible-lint"},
 	}
 }
 

@@ -61,6 +61,7 @@ type Parts struct {
 	Registry string // the binary
 	Base     string // tar file of the base image
 	Seed     string // folder that engines begin with (ground.MakeSeed)
+	Machine  string // folder that machines boot (machineRecipe)
 	Tools    string // folder with gofumpt and golangci-lint, for `make check` only
 }
 
@@ -85,12 +86,14 @@ func Find() (Parts, error) {
 	}
 	made := sha256.Sum256([]byte(engine))
 	recipe, wanted := sha256.Sum256([]byte(strings.Join(baseRecipe(), "\n"))), sha256.Sum256(tools)
+	machine := sha256.Sum256([]byte(strings.Join(machineRecipe(), "\n")))
 	return Parts{
 		Tools:    filepath.Join(dir, "bin", fmt.Sprintf("lint-%x", wanted[:6])),
 		Consul:   filepath.Join(dir, "bin", "consul-"+ConsulVersion),
 		Registry: filepath.Join(dir, "bin", "docker-registry"),
 		Base:     filepath.Join(dir, "images", fmt.Sprintf("base-%x.tar", recipe[:6])),
 		Seed:     filepath.Join(dir, "images", fmt.Sprintf("base-%x-%x", recipe[:6], made[:4])),
+		Machine:  filepath.Join(dir, "images", fmt.Sprintf("machine-%x", machine[:6])),
 	}, nil
 }
 
@@ -101,7 +104,7 @@ func (p Parts) BaseImage() ground.BaseImage {
 
 // Missing returns an error that names the first part that is not there.
 func (p Parts) Missing() error {
-	for _, file := range []string{p.Consul, p.Registry, p.Base} {
+	for _, file := range []string{p.Consul, p.Registry, p.Base, p.Machine} {
 		if _, err := os.Stat(file); err != nil {
 			return fmt.Errorf("find part: %w (run `make setup`)", err)
 		}
@@ -129,6 +132,7 @@ func Run(ctx context.Context, say *Teller) error {
 	return makeParts(ctx, say, []part{
 		{parts.Registry, "unpack Debian's docker-registry", "5 s", unpackRegistry},
 		{parts.Base, "make the base image (Debian 12, Python, gunicorn, uWSGI)", "45 s", makeBase},
+		{parts.Machine, "make the file system of the lab's machines (Debian 12, systemd, sshd, Docker)", "1 min", makeMachine},
 		{parts.Consul, "build Consul " + ConsulVersion + " from source", "5 min on 2 cores", buildConsul},
 		{parts.Seed, "unpack the base image for engines to begin with", "15 s", func(ctx context.Context, _, out string) error {
 			return ground.MakeSeed(ctx, ground.FleetParts{Consul: parts.Consul, Registry: parts.Registry, BaseImage: parts.BaseImage()}, out)
@@ -209,13 +213,7 @@ func goBuild(ctx context.Context, work, module, out, pkg string) error {
 }
 
 func makeBase(ctx context.Context, work, out string) error {
-	recipe := append(baseRecipe(), out)
-	if mirror := os.Getenv("SVCKIT_MIRROR"); mirror != "" {
-		recipe = append(recipe, mirror)
-	}
-	cmd := exec.CommandContext(ctx, recipe[0], recipe[1:]...)
-	cmd.Env = append(os.Environ(), "TMPDIR="+work)
-	return runQuietly(cmd)
+	return debootstrap(ctx, baseRecipe(), work, out)
 }
 
 // unpackRegistry takes the binary out of the Debian package: installing the

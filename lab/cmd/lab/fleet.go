@@ -23,11 +23,13 @@ func fleet(ctx context.Context, say *setup.Teller, verb string, args []string) (
 	flags := flag.NewFlagSet("lab "+verb, flag.ContinueOnError)
 	name := flags.String("name", "fleet", "name of the lab")
 	var hosts, servers, zones, far int
+	var machines bool
 	if verb == "fleet" {
 		flags.IntVar(&hosts, "hosts", 4, "hosts with an engine")
 		flags.IntVar(&servers, "servers", 3, "Consul servers on hosts of their own")
 		flags.IntVar(&zones, "zones", 2, "zones that the hosts are spread over")
 		flags.IntVar(&far, "far", 0, "hosts of a second datacenter")
+		flags.BoolVar(&machines, "machines", false, "hosts with a systemd, files and processes of their own, on which only sshd runs")
 	}
 	flags.SetOutput(io.Discard)
 	err := flags.Parse(args)
@@ -47,12 +49,12 @@ func fleet(ctx context.Context, say *setup.Teller, verb string, args []string) (
 	}
 	switch verb {
 	case "fleet":
-		dcs := []lab.Datacenter{{Servers: servers, Hosts: hosts, Pool: "production"}}
+		dcs := []lab.Datacenter{{Servers: servers, Hosts: hosts, Pool: "production", Machines: machines}}
 		for n := range min(max(zones, 1), 26) {
 			dcs[0].Zones = append(dcs[0].Zones, string(rune('a'+n)))
 		}
 		if far > 0 {
-			dcs = append(dcs, lab.Datacenter{Hosts: far, Zones: []string{"far"}, Pool: "production"})
+			dcs = append(dcs, lab.Datacenter{Hosts: far, Zones: []string{"far"}, Pool: "production", Machines: machines})
 		}
 		return codeOf(keep(ctx, say, place, dcs))
 	case "on":
@@ -97,10 +99,17 @@ func describe(p ground.Place, f *ground.Fleet) string {
 	}
 	for _, h := range f.All() {
 		kind := "Consul server"
-		if h.HasEngine() {
+		switch {
+		case h.IsMachine():
+			kind = "machine"
+		case h.HasEngine():
 			kind = "engine"
 		}
 		fmt.Fprintf(&b, "\n%s  %s  %s zone=%s pool=%s  %s\n", h.Name, h.Addr, h.DC, h.Zone, h.Pool, kind)
+		if h.IsMachine() {
+			fmt.Fprintf(&b, "  %s ssh -F %s %s\n", strings.Join(p.Inside(), " "), f.SSHConfig(), h.Name)
+			continue
+		}
 		fmt.Fprintf(&b, "  %s env %s sh\n", strings.Join(h.Inside(), " "), strings.Join(h.Env(), " "))
 	}
 	fmt.Fprintf(&b, "\nregistry     %s (without TLS)\n", f.Registry)
