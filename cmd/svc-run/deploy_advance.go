@@ -64,7 +64,8 @@ func (d *deployment) advance(ctx context.Context, over bool, patience time.Durat
 			if d.s.DryRun {
 				return to, errSame
 			}
-			return to, d.turning(ctx, st, to)
+			d.turning(ctx, st, to)
+			return to, nil
 		}
 		to, err := d.change(ctx, next)
 		if err != nil {
@@ -119,16 +120,16 @@ func (d *deployment) passing(ctx context.Context, st deploy.State) (deploy.Passi
 
 // turning does what belongs to the moment in which a deploy turns back: the release is marked, people are told.
 // It comes before the deploy is written: whoever is killed in between does it once more.
-func (d *deployment) turning(ctx context.Context, from, to deploy.State) error {
+func (d *deployment) turning(ctx context.Context, from, to deploy.State) {
 	if to.Failure == nil || from.Failure != nil {
-		return nil
+		return
 	}
 	f := *to.Failure
 	d.s.Say("turning back: %s", f.Words())
 	r, err := d.client.Release(ctx, d.app, to.Release)
 	if err != nil {
 		d.s.Log.Warn("release not marked failed", "error", err)
-		return nil
+		return
 	}
 	if f.OfRelease() && !to.IsStable() {
 		err = d.client.MarkFailed(ctx, d.app, to.Release, fleet.Mark{Image: to.Image, By: node.Who(d.w.Getenv), At: d.w.Now().UTC(), Why: f.Words()})
@@ -139,7 +140,7 @@ func (d *deployment) turning(ctx context.Context, from, to deploy.State) error {
 	d.record(ctx, d.w.Now(), []string{"turn back: " + f.Words()}, false, nil)
 	app, err := apply.SpecOf(r)
 	if err != nil {
-		return nil //nolint:nilerr // whom to tell is not known, and all else goes on
+		return
 	}
 	var urls []string
 	for _, n := range app.Notify {
@@ -154,7 +155,6 @@ func (d *deployment) turning(ctx context.Context, from, to deploy.State) error {
 			d.s.Log.Warn("receiver not told", "event", m.Event, "error", err)
 		}
 	}
-	return nil
 }
 
 func deployFinishCommand(w *here.Node) *cli.Command {

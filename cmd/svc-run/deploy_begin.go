@@ -129,7 +129,7 @@ func (b *beginning) plan(ctx context.Context) (deploy.State, string, error) {
 	if err != nil {
 		return deploy.State{}, "", err
 	}
-	if err := b.allowed(release, app.Deploy, current); err != nil {
+	if err := b.allowed(release, app.Deploy); err != nil {
 		return deploy.State{}, "", err
 	}
 	want := deploy.Wanted{
@@ -335,7 +335,7 @@ func (b *beginning) release(ctx context.Context, list []fleet.Release, current f
 }
 
 // allowed keeps to windows, and away from what has failed.
-func (b *beginning) allowed(r fleet.Release, how spec.Deploy, current fleet.Current) error {
+func (b *beginning) allowed(r fleet.Release, how spec.Deploy) error {
 	if r.Failed != nil && r.Failed.Image == r.Image && !b.c.Bool("force") {
 		e := fault.New(fault.Refused, "deploy %s of %s: it was marked failed by %s on %s", r.Name, b.app, r.Failed.By, stamp(r.Failed.At))
 		if r.Failed.Why != "" {

@@ -84,7 +84,7 @@ func (n *nodeStep) run(ctx context.Context) error {
 	case do == deploy.Nothing:
 		n.breathe(ctx)
 	case n.s.DryRun:
-		_, err = n.do(ctx, st, do)
+		err = n.preview(ctx, st, do)
 	default:
 		err = n.turn(ctx, st, do)
 	}
@@ -92,6 +92,15 @@ func (n *nodeStep) run(ctx context.Context) error {
 		return err
 	}
 	return n.s.Result(n.out, n.write)
+}
+
+// preview plans the turn and does nothing.
+func (n *nodeStep) preview(ctx context.Context, st deploy.State, do deploy.Do) error {
+	had, err := n.had(ctx, st)
+	if err == nil {
+		_, err = n.do(ctx, deploy.Start(st, n.node, do, had, n.w.Now().UTC()), do)
+	}
+	return err
 }
 
 // name is what this node is called in Consul.
@@ -128,11 +137,15 @@ func (n *nodeStep) breathe(ctx context.Context) {
 
 // turn does what the deploy wants of this node, and says in it how that ended.
 func (n *nodeStep) turn(ctx context.Context, st deploy.State, do deploy.Do) error {
-	st, err := n.change(ctx, func(st deploy.State) (deploy.State, error) {
+	had, err := n.had(ctx, st)
+	if err != nil {
+		return err
+	}
+	st, err = n.change(ctx, func(st deploy.State) (deploy.State, error) {
 		if now, _ := deploy.Turn(st, n.node); now != do {
 			return st, fault.New(fault.Conflict, "deploy %s: it went on meanwhile: %s", n.app, st.Words())
 		}
-		return deploy.Start(st, n.node, do, n.w.Now().UTC()), nil
+		return deploy.Start(st, n.node, do, had, n.w.Now().UTC()), nil
 	})
 	if err != nil {
 		return err
@@ -152,6 +165,25 @@ func (n *nodeStep) turn(ctx context.Context, st deploy.State, do deploy.Do) erro
 		failed = &deploy.Failure{Check: fault.KindOf(err).String(), Output: n.said(err)}
 	}
 	return errors.Join(err, n.report(ctx, do, failed))
+}
+
+// had counts what runs here of each service.
+func (n *nodeStep) had(ctx context.Context, st deploy.State) (map[string]int, error) {
+	engine, err := n.w.Docker(ctx, n.s)
+	if err != nil {
+		return nil, err
+	}
+	list, err := engine.Instances(ctx, n.app, "")
+	out := map[string]int{}
+	for _, key := range st.Services {
+		out[key] = 0
+	}
+	for _, i := range list {
+		if _, ok := out[i.Service]; ok && here.Runs(i) {
+			out[i.Service]++
+		}
+	}
+	return out, err
 }
 
 // beat gives signs of life until stop is closed. A run that was taken over ends the work.
@@ -221,10 +253,10 @@ func (n *nodeStep) do(ctx context.Context, st deploy.State, do deploy.Do) (*depl
 				n.s.Say("note: %s/%s has no stable release to go back to: it is left as it is", n.app, key)
 				continue
 			}
-			_, err = n.up(ctx, d, aim, false)
+			_, err = n.up(ctx, d, aim, st.Nodes[n.node].Had[key], st.Place)
 		default:
 			var runs bool
-			runs, err = n.up(ctx, d, deploy.Aim{Release: st.Release, Image: st.Image}, st.Place)
+			runs, err = n.up(ctx, d, deploy.Aim{Release: st.Release, Image: st.Image}, st.Nodes[n.node].Had[key], st.Place)
 			if err == nil && runs && !n.s.DryRun {
 				if said, err := n.smoke(ctx, d); err != nil {
 					return &deploy.Failure{Service: key, Check: "smoke", Output: said}, fault.New(fault.Unhealthy, "smoke test of %s/%s: %w", n.app, key, err)
@@ -249,17 +281,20 @@ func (n *nodeStep) pull(ctx context.Context, d *here.Deploy, st deploy.State) er
 	return d.World.Images.Pull(ctx, st.Image, p)
 }
 
-// up brings a service that runs here, or is to run here, to a release; false: there is none of it here.
-func (n *nodeStep) up(ctx context.Context, d *here.Deploy, aim deploy.Aim, place bool) (bool, error) {
-	count, placed, err := d.Kept(ctx)
-	if err != nil {
+// up brings a service that runs here, or is to run here, to a release, with as many instances as it had unless the
+// autoscaler says how many; false: there is none of it here.
+func (n *nodeStep) up(ctx context.Context, d *here.Deploy, aim deploy.Aim, had int, place bool) (bool, error) {
+	count, placed, err := d.Placed(ctx)
+	switch {
+	case err != nil:
 		return false, err
-	}
-	if count == 0 && !placed {
-		if !place {
-			return false, nil
-		}
+	case placed:
+	case had > 0:
+		count = had
+	case place:
 		count = 1
+	default:
+		return false, nil
 	}
 	o, err := d.Work(ctx, func(ctx context.Context) (apply.Job, error) {
 		release, err := d.Consul.Release(ctx, d.App, aim.Release)

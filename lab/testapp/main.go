@@ -6,6 +6,7 @@
 //	crash  ends at once with exit code 3
 //	flap   /healthz passes every other second
 //	slow   is well after three seconds
+//	sour   /smoke answers 500 on the nodes that are named after it, e.g. "sour node3"
 //	grpc   answers the standard gRPC health service on its port, and nothing else
 //	idle   listens on nothing and runs until it is told to stop
 //
@@ -20,6 +21,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -98,6 +100,13 @@ func routes(manners string) http.Handler {
 	mux.HandleFunc("/{$}", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, release) })
 	mux.HandleFunc("/env", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, os.Getenv(r.URL.RawQuery)) })
 	mux.HandleFunc("/file", func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, r.URL.RawQuery) })
+	mux.HandleFunc("/smoke", func(w http.ResponseWriter, _ *http.Request) {
+		if word, nodes, _ := strings.Cut(manners, " "); word == "sour" && slices.Contains(strings.Fields(nodes), os.Getenv("SVC_NODE")) {
+			http.Error(w, "sour on "+os.Getenv("SVC_NODE"), http.StatusInternalServerError)
+			return
+		}
+		fmt.Fprintln(w, "fresh")
+	})
 	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) {
 		age := time.Since(began)
 		switch {

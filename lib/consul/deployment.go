@@ -123,6 +123,11 @@ func checkDeployment(s deploy.State) error {
 	case s.At < 0 || s.Size < 1 || s.Floor < 0:
 		return errors.New("at, size or floor are out of bounds")
 	}
+	return checkDeploymentNames(s)
+}
+
+// checkDeploymentNames checks what services, releases and nodes a deploy names.
+func checkDeploymentNames(s deploy.State) error {
 	for _, key := range slices.Concat(s.Services, s.Tight) {
 		if checkService(key) != nil {
 			return fmt.Errorf("service %q is none", clean(key, 80))

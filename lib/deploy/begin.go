@@ -54,7 +54,7 @@ func Begin(old *State, want State, c Claim, now time.Time) (next State, took str
 		if !wanted {
 			n = Node{Zone: was.Zone, Is: Waiting}
 		}
-		n.Touched, n.At = was.Touched, was.At
+		n.Touched, n.Had, n.At = was.Touched, was.Had, was.At
 		if goesOn && (was.Is == Done || was.Is == Pulled) {
 			n.Is = was.Is
 		}

@@ -82,12 +82,13 @@ type Aim struct {
 
 // Node is one node of a deploy.
 type Node struct {
-	Zone    string    `json:"zone,omitempty"`
-	Is      Standing  `json:"is"`
-	Working bool      `json:"working,omitempty"` // somebody said that work began, and nobody how it ended
-	Touched bool      `json:"touched,omitempty"` // a change began here: to be taken back when the deploy fails
-	At      time.Time `json:"at,omitzero"`       // of the last news
-	Why     *Failure  `json:"why,omitempty"`     // where it failed, or is stuck
+	Zone    string         `json:"zone,omitempty"`
+	Is      Standing       `json:"is"`
+	Working bool           `json:"working,omitempty"` // somebody said that work began, and nobody how it ended
+	Touched bool           `json:"touched,omitempty"` // a change began here: to be taken back when the deploy fails
+	Had     map[string]int `json:"had,omitempty"`     // instances of each service before anything was changed: a step that was killed leaves more for a while
+	At      time.Time      `json:"at,omitzero"`       // of the last news
+	Why     *Failure       `json:"why,omitempty"`     // where it failed, or is stuck
 }
 
 // Failure is where a deploy failed.

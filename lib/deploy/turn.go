@@ -42,10 +42,13 @@ func Turn(s State, node string) (Do, string) {
 	return DoUp, s.Words()
 }
 
-// Start notes that a node begins with its turn.
-func Start(s State, node string, do Do, now time.Time) State {
+// Start notes that a node begins with its turn. had is how many instances of each service run there now.
+func Start(s State, node string, do Do, had map[string]int, now time.Time) State {
 	s = s.clone()
 	n := s.Nodes[node]
+	if n.Had == nil {
+		n.Had = had
+	}
 	n.Working, n.At = true, now
 	n.Touched = n.Touched || do == DoUp
 	s.Nodes[node] = n

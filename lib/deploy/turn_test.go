@@ -39,7 +39,7 @@ func (p *play) step(node string, cut bool) {
 		return
 	}
 	p.now = p.now.Add(time.Second)
-	p.s = Start(p.s, node, do, p.now)
+	p.s = Start(p.s, node, do, nil, p.now)
 	var why *Failure
 	switch {
 	case do == DoUp && p.bad[node]:
@@ -149,7 +149,7 @@ func TestALateReportIsForNobody(t *testing.T) {
 	p := newPlay(t, wanted("", numbered(2, "")...))
 	p.round()
 	do, _ := Turn(p.s, "n1")
-	began := Start(p.s, "n1", do, p.now)
+	began := Start(p.s, "n1", do, nil, p.now)
 	over, _, _ := Advance(began, nil, true, p.now) // given up
 	if next, ok := Note(over, "n1", do, nil, p.now); ok || next.Nodes["n1"].Is != Broken {
 		t.Errorf("taken: %+v", next.Nodes["n1"])

@@ -38,24 +38,16 @@ func (d *Deploy) Count(ctx context.Context) (int, error) {
 	return n, nil
 }
 
-// Kept is how many instances of a service a new release gets on this node: what
-// the autoscaler wants, else as many as run now.
-func (d *Deploy) Kept(ctx context.Context) (n int, placed bool, err error) {
+// Placed is how many instances of a service the autoscaler wants on this node; false where it says nothing of it.
+func (d *Deploy) Placed(ctx context.Context) (n int, placed bool, err error) {
 	w, err := d.Consul.Want(ctx, d.Site.Name)
 	if fault.KindOf(err) == fault.Unreachable {
 		return 0, false, err
 	}
-	if n, placed = placedHere(w, d.App+"/"+d.Service); err == nil && placed {
-		return n, true, nil
+	if err == nil { // a wish that cannot be read takes nothing away
+		n, placed = placedHere(w, d.App+"/"+d.Service)
 	}
-	list, err := d.World.Views.Instances(ctx, d.App, d.Service)
-	n = 0
-	for _, i := range list {
-		if Runs(i) {
-			n++
-		}
-	}
-	return n, false, err
+	return n, placed, nil
 }
 
 // placedHere is how many containers a wish means; 1 and false for a service that it does not name.
