@@ -21,7 +21,7 @@ A service is named APP/SERVICE or, in a folder with an app.yaml, SERVICE.`,
 		Commands: []*cli.Command{
 			upCommand(w), downCommand(w), rollbackCommand(w), restoreCommand(w),
 			psCommand(w), logsCommand(w), configCommand(w),
-			releasesCommand(w), promoteCommand(w),
+			releasesCommand(w), promoteCommand(w), runCommand(w), runsCommand(w),
 			auditCommand(w), doctorCommand(w),
 			devCommand(w),
 		},
