@@ -37,7 +37,9 @@ or a queue's server is away, what was known of them stays.
 Follows what the planner wants of this node and brings it there, each service by itself: containers as svc-run up and
 down do, workers by telling gunicorn (TTIN, TTOU) and uWSGI (master-fifo, with cheaper-algo = manual) one by one. The
 weight in Consul is the number of ready workers. The last wish is kept on disk; without Consul it stays in force,
-what crashed comes back and nothing is lowered. Services that no wish names are left alone.`,
+what crashed comes back and nothing is lowered. Services that no wish names are left alone.
+
+Starts the runs of services of kind cron that this node may run, each tick once in the whole fleet (docs/cron.md).`,
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "watch-only", Usage: "change nothing on this node: wishes of the planner are not carried out"},
 			&cli.StringFlag{Name: "listen", Usage: "serve at `IP:PORT` (default: scaled_listen, else port 9654 of this node where clients are known, else of 127.0.0.1)"},
@@ -97,7 +99,10 @@ func newAgent(ctx context.Context, w *here.Node, s *tool.Session, c *cli.Context
 	if c.Bool("watch-only") {
 		return a, nil
 	}
-	return a, handed(ctx, w, s, a)
+	if err := handed(ctx, w, s, a); err != nil {
+		return nil, err
+	}
+	return a, timed(ctx, w, s, a)
 }
 
 // access is by what clients are known: flags, else settings.

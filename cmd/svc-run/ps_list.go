@@ -77,6 +77,8 @@ func nodeList(seen seenNode, t here.Target, now time.Time) psList {
 			row.registered(r, seen.agent.Domain)
 		case seen.consul != nil:
 			row.Health = unknown
+		case i.Run != "":
+			row.Health, row.Note = "", join("run "+i.Run, row.Note)
 		default:
 			row.Health = unregistered
 			if i.State == fleet.Running {

@@ -20,6 +20,9 @@ func lost(list []fleet.Instance, known []fleet.Registration, prefix string, aske
 		if i.Prefix != "" && i.Prefix != prefix || i.App == "" || i.Service == "" {
 			continue
 		}
+		if i.Run != "" || i.Restart == "no" {
+			continue // a run of cron, or of a service that runs exactly so often: scaled node knows whether it may
+		}
 		registered := slices.ContainsFunc(known, func(r fleet.Registration) bool { return r.Meta[fleet.MetaContainer] == i.ID })
 		if i.State == fleet.Exited || asked && i.State == fleet.Running && !registered {
 			out = append(out, here.Target{App: i.App, Service: i.Service})

@@ -18,6 +18,7 @@ type Request struct {
 	App, Service string
 	Release      string // "" takes the app's current, else the newest
 	Count        int    // instances on this node
+	Run          string // id of a run of a cron service; "" for what runs all the time
 }
 
 // Resolve turns a request into a job: the release by digest, its spec, config
@@ -28,26 +29,30 @@ func Resolve(ctx context.Context, book Book, site Site, q Request) (Job, error) 
 	if err != nil {
 		return Job{}, err
 	}
-	return ResolveRelease(ctx, book, site, release, q.Service, q.Count)
+	return resolve(ctx, book, site, release, q)
 }
 
 // ResolveRelease is Resolve for a release that was chosen already. Once its spec
 // could be read, the job says whom to tell also when there is an error.
 func ResolveRelease(ctx context.Context, book Book, site Site, release fleet.Release, key string, count int) (Job, error) {
+	return resolve(ctx, book, site, release, Request{Service: key, Count: count})
+}
+
+func resolve(ctx context.Context, book Book, site Site, release fleet.Release, q Request) (Job, error) {
 	app, err := SpecOf(release)
 	if err != nil {
 		return Job{}, err
 	}
 	none := Job{Notify: app.Notify}
-	service, ok := app.Service(key)
+	service, ok := app.Service(q.Service)
 	if !ok {
-		return none, noService(app, key, release.Name)
+		return none, noService(app, q.Service, release.Name)
 	}
-	layers, err := book.Layers(ctx, app.Name, key)
+	layers, err := book.Layers(ctx, app.Name, q.Service)
 	if err != nil {
 		return none, err
 	}
-	job, err := NewJob(site, Source{App: app.Name, Service: service, Release: release, Layers: layers}, count)
+	job, err := NewJob(site, Source{App: app.Name, Service: service, Release: release, Layers: layers, Run: q.Run}, q.Count)
 	job.Notify = app.Notify
 	return job, err
 }
@@ -58,14 +63,20 @@ type Source struct {
 	Service spec.Service
 	Release fleet.Release
 	Layers  spec.Layers
+	Run     string // as in Request
 }
 
 // NewJob merges config, renders templates and checks what the node allows.
 // Names of new containers are added by Plan.
 func NewJob(site Site, src Source, count int) (Job, error) {
 	s := src.Service
-	if s.Kind == spec.Cron {
-		return Job{}, fault.New(fault.Usage, "run %s/%s: kind cron is started by its schedule, not by up", src.App, s.Key)
+	switch {
+	case s.Kind == spec.Cron && src.Run == "":
+		return Job{}, fault.WithHint(fault.New(fault.Usage, "run %s/%s: kind cron is started by its schedule, not by up", src.App, s.Key),
+			"svc-run run %s/%s starts it once, by hand", src.App, s.Key)
+	case s.Kind != spec.Cron && src.Run != "":
+		return Job{}, fault.WithHint(fault.New(fault.Usage, "run %s/%s: kind %s runs all the time: only kind cron has runs", src.App, s.Key, s.Kind),
+			"svc-run up %s/%s", src.App, s.Key)
 	}
 	if !site.Trusted {
 		if err := rollout.Mountable(s, site.HostPaths); err != nil {
@@ -89,7 +100,7 @@ func NewJob(site Site, src Source, count int) (Job, error) {
 	}
 	return Job{Site: site, Values: values, Wanted: rollout.Wanted{
 		App: src.App, Service: s, Release: src.Release.Name, Image: src.Release.Image,
-		Env: env, Secrets: len(values.Secrets) > 0, Files: files, Count: count,
+		Env: env, Secrets: len(values.Secrets) > 0, Files: files, Count: count, Run: src.Run,
 	}}, nil
 }
 

@@ -76,6 +76,18 @@ func (k keys) audit(app string) (string, error) {
 	return k.audits() + app + "/", nil
 }
 
+// cron is the key of what is known of the ticks of app/service.
+func (k keys) cron(name string) (string, error) {
+	app, service, _ := strings.Cut(name, "/")
+	return k.root + "cron/" + name, checkPair(app, service)
+}
+
+// runs is the folder of the runs of app/service that ended.
+func (k keys) runs(name string) (string, error) {
+	app, service, _ := strings.Cut(name, "/")
+	return k.root + "runs/" + name + "/", checkPair(app, service)
+}
+
 // lock is a key below the prefix, e.g. "locks/shortener/web/node1".
 func (k keys) lock(path string) (string, error) {
 	for part := range strings.SplitSeq(path, "/") {

@@ -81,7 +81,8 @@ type waiter struct {
 	path     string
 	value    []byte
 	deadline time.Time
-	delayed  time.Time // a key that nobody holds is tried until then at least
+	delayed  time.Time      // a key that nobody holds is tried until then at least
+	also     []*api.KVTxnOp // done in the same transaction, or the lock is not taken
 }
 
 // take tries once, and waits for a change of the key when it is held; nil, nil asks for another try.
@@ -95,7 +96,7 @@ func (c *Client) take(ctx context.Context, w waiter) (*Lock, error) {
 	case held.foreign != nil:
 		return nil, notOverwritten(w.path, held.foreign)
 	case held.session == "":
-		l, err := c.acquire(ctx, w.path, w.value, pair)
+		l, err := c.acquire(ctx, w.path, w.value, pair, w.also...)
 		if l != nil || err != nil {
 			return l, err
 		}
@@ -184,7 +185,7 @@ func (c *Client) waitFor(ctx context.Context, key string, index uint64, wait tim
 }
 
 // acquire returns nil, nil when the key went to somebody else or still is in its lock-delay.
-func (c *Client) acquire(ctx context.Context, key string, value []byte, pair *api.KVPair) (*Lock, error) {
+func (c *Client) acquire(ctx context.Context, key string, value []byte, pair *api.KVPair, also ...*api.KVTxnOp) (*Lock, error) {
 	began := time.Now()
 	q, cancel := c.writing(ctx)
 	session, _, err := c.api.Session().Create(&api.SessionEntry{
@@ -198,7 +199,8 @@ func (c *Client) acquire(ctx context.Context, key string, value []byte, pair *ap
 	if pair != nil {
 		free = &api.KVTxnOp{Verb: api.KVCheckIndex, Key: key, Index: pair.ModifyIndex}
 	}
-	ok, err := c.txn(ctx, "lock "+key, free, &api.KVTxnOp{Verb: api.KVLock, Key: key, Value: value, Session: session})
+	ops := append([]*api.KVTxnOp{free, {Verb: api.KVLock, Key: key, Value: value, Session: session}}, also...)
+	ok, err := c.txn(ctx, "lock "+key, ops...)
 	if err != nil || !ok {
 		return nil, errors.Join(err, c.drop(context.WithoutCancel(ctx), "", session))
 	}

@@ -41,13 +41,26 @@ type poolDoc struct {
 // Orders reads what people told the planner. A freeze that cannot be read counts
 // as one that forbids lowering.
 func (c *Client) Orders(ctx context.Context) (planner.Orders, error) {
-	o := planner.Orders{Hands: map[string]scale.Hand{}, Bad: map[string]string{}}
-	for _, part := range []struct {
-		prefix string
-		read   func(o *planner.Orders, p *api.KVPair) error
-	}{
+	return c.orders(ctx, []orderPart{
 		{c.keys.freeze(), c.readFreeze}, {c.keys.announcements(), c.readAnnouncement}, {c.keys.policies(), c.readHand}, {c.keys.pools(), c.readPool},
-	} {
+	})
+}
+
+// Limits reads those of the orders that say where and when something may be begun:
+// freezes and pools.
+func (c *Client) Limits(ctx context.Context) (planner.Orders, error) {
+	return c.orders(ctx, []orderPart{{c.keys.freeze(), c.readFreeze}, {c.keys.pools(), c.readPool}})
+}
+
+// orderPart is one folder of orders.
+type orderPart struct {
+	prefix string
+	read   func(o *planner.Orders, p *api.KVPair) error
+}
+
+func (c *Client) orders(ctx context.Context, parts []orderPart) (planner.Orders, error) {
+	o := planner.Orders{Hands: map[string]scale.Hand{}, Bad: map[string]string{}}
+	for _, part := range parts {
 		pairs, err := c.listAll(ctx, part.prefix)
 		if err != nil {
 			return planner.Orders{}, err

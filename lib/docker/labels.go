@@ -88,6 +88,7 @@ var (
 	releasePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`)
 	imagePattern   = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,511}$`)
 	addressPattern = regexp.MustCompile(`^[A-Za-z0-9.:-]{1,255}$`)
+	runPattern     = regexp.MustCompile(`^[0-9A-Za-z][0-9A-Za-z.-]{0,63}$`)
 	prefixPattern  = regexp.MustCompile(`^[A-Za-z0-9._/-]{1,255}$`)
 )
 
@@ -106,6 +107,7 @@ func (l *labels) read(in *fleet.Instance, env []string) {
 	in.Exclusive = l.whole(fleet.LabelExclusive, 0, len(in.Cores))
 	in.Dir = l.dir()
 	in.Owner = l.owner()
+	in.Run = l.match(fleet.LabelRun, runPattern)
 }
 
 func (l *labels) complain(key, want string) {

@@ -52,5 +52,6 @@ const (
 	LabelDir       = "svckit.dir"
 	LabelOwner     = "svckit.owner"  // a Holder as JSON: the process that the container ends with
 	LabelKind      = "svckit.kind"   // service | test | dev: what the container is for
+	LabelRun       = "svckit.run"    // id of the run of a cron service that the container is for
 	LabelPrefix    = "svckit.prefix" // SVC_PREFIX of the run that made it
 )

@@ -45,6 +45,7 @@ type Instance struct {
 	Memory    int64             // bytes; 0: unlimited
 	Dir       string            // host folder with its rendered files and secrets; "" when it has none
 
+	Run        string   // id of the run of a cron service; "": it is no run
 	Prefix     string   // SVC_PREFIX of the run that made it
 	Network    string   // bridge | host | name of a Docker network
 	Restart    string   // restart policy

@@ -114,7 +114,7 @@ func (t *Tender) Look(ctx context.Context, away bool) (wish.Sight, error) {
 		entries[r.Meta[fleet.MetaContainer]] = r
 	}
 	for _, i := range all {
-		if i.Owner != nil || i.App == "" || i.Service == "" || i.Prefix != "" && i.Prefix != t.settings.Prefix {
+		if i.Owner != nil || i.Run != "" || i.App == "" || i.Service == "" || i.Prefix != "" && i.Prefix != t.settings.Prefix {
 			continue
 		}
 		name := i.App + "/" + i.Service

@@ -40,7 +40,7 @@ func Container(w Wanted, n Node, name string, seat Seat, links map[string]string
 	c := fleet.Container{
 		Name: name, Image: w.Image, Command: s.Command, Env: w.Env, DNS: n.DNS,
 		Network: string(s.Network.Mode), StopSignal: "SIG" + s.Stop.Signal, StopWait: s.Stop.Timeout,
-		Restart: "always", CPU: seat.Quota, Cores: seat.Cores, Memory: s.Resources.Memory,
+		Restart: restart(s), CPU: seat.Quota, Cores: seat.Cores, Memory: s.Resources.Memory,
 		Labels: labels(w, n, seat),
 	}
 	switch s.Network.Mode {
@@ -73,6 +73,15 @@ func Container(w Wanted, n Node, name string, seat Seat, links map[string]string
 	return c
 }
 
+// restart is the policy of the engine. What must run once, or no more than so often,
+// is started by who knows whether it may: an engine that comes up knows nothing.
+func restart(s spec.Service) string {
+	if s.Kind == spec.Cron || s.Scale.Exactly {
+		return "no"
+	}
+	return "always"
+}
+
 func labels(w Wanted, n Node, seat Seat) map[string]string {
 	s := w.Service
 	l := map[string]string{
@@ -99,6 +108,9 @@ func labels(w Wanted, n Node, seat Seat) map[string]string {
 	}
 	if seat.Dir != "" {
 		l[fleet.LabelDir] = seat.Dir
+	}
+	if w.Run != "" {
+		l[fleet.LabelRun] = w.Run
 	}
 	return l
 }

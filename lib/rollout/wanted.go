@@ -27,6 +27,7 @@ type Wanted struct {
 	Count   int               // instances on this node; ≥ 0
 	Names   []string          // fresh container names, at least Count of them, none in use
 	Revive  bool              // start a stopped container that is what is wanted, instead of making another
+	Run     string            // id of the run of a cron service that a container is for; "": of none
 	Reload  *Reload           // new code or config into what runs; nil for a deployment
 }
 

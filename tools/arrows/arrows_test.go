@@ -24,6 +24,7 @@ func rules() Rules {
 			{Package: "answer", Imports: facts, Pure: true}, // what svc-dns says
 			{Package: "cpuset", Imports: facts, Pure: true},
 			{Package: "deploy", Imports: facts, Pure: true}, // how a release goes over the fleet, and comes back
+			{Package: "cron", Imports: facts, Pure: true},   // when services of kind cron run
 			{Package: "dockerfile", Imports: facts, Pure: true},
 			{Package: "rollout", Imports: append(slices.Clone(facts), "cpuset"), Pure: true},
 			{Package: "settle", Imports: facts, Pure: true},
@@ -39,11 +40,12 @@ func rules() Rules {
 			{Package: "apply", Imports: append(slices.Clone(facts), "cpuset", "rollout")},
 			{Package: "lead", Imports: append(slices.Clone(facts), "place", "planner", "scale", "survey")}, // plans for the fleet
 			{Package: "nodeagent", Imports: append(slices.Clone(facts), "monitor", "sample")},              // scaled node: what runs beside what, and what is served
+			{Package: "timetable", Imports: append(slices.Clone(facts), "cron")},                           // starts cron services when their ticks come
 			{Package: "follow", Imports: append(slices.Clone(facts), "answer")},                            // keeps what svc-dns says up to date
 			{Package: "hand", Imports: append(slices.Clone(facts), "planner", "scale", "wish")},            // keeps a node at its wish
 			// Reach: one outside system each, and never one another.
 			{Package: "code", Imports: reach}, // the code of services on the node's disk
-			{Package: "consul", Imports: append(slices.Clone(reach), "answer", "deploy", "place", "planner", "scale")},
+			{Package: "consul", Imports: append(slices.Clone(reach), "answer", "cron", "deploy", "place", "planner", "scale")},
 			{Package: "devagent", Imports: reach},
 			{Package: "delivery", Imports: reach}, // files and secrets on the node's tmpfs
 			{Package: "dnsd", Imports: append(slices.Clone(reach), "answer")},
@@ -63,7 +65,7 @@ func rules() Rules {
 			// Meet the user.
 			{Package: "tool", Imports: []string{"fault", "fleet"}},
 			// The node that a program runs on, with all its parts: what svc-run and svc-reload change it through.
-			{Package: "here", Imports: append(slices.Clone(facts), "apply", "rollout", "code", "consul", "delivery", "dnsd", "docker", "master", "node", "notify", "probe", "tool", "hand", "wish")},
+			{Package: "here", Imports: append(slices.Clone(facts), "apply", "rollout", "code", "consul", "delivery", "dnsd", "docker", "master", "node", "notify", "probe", "tool", "hand", "wish", "cron", "planner", "timetable")},
 		},
 		Settled: map[string][]string{
 			"github.com/hashicorp/consul":            {}, // BUSL: never linked into our programs
