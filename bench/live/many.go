@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"hash/fnv"
+	"math"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -28,22 +30,47 @@ const (
 	manyServices = 500
 	manyNodes    = 32
 	manyFor      = 60 * time.Second
+	manySettle   = 80 * time.Second // a new leader lowers nothing for a minute
 )
 
 // fake is a node that obeys at once and tells of a load that comes and goes.
 type fake struct {
 	name string
+	all  *seenBy
 
 	mu   sync.Mutex
 	want fleet.Want
 	at   int64
 }
 
-// seenBy are the delays with which nodes had their wishes.
+// seenBy is what all nodes were told.
 type seenBy struct {
-	mu    sync.Mutex
-	list  []float64
-	count bool
+	mu      sync.Mutex
+	workers map[string]int // of each service, on all nodes
+	list    []float64      // delays with which nodes had their wishes
+	count   bool           // whether delays are kept
+}
+
+// told takes in that a node has a new wish instead of an old one.
+func (s *seenBy) told(old, now fleet.Want, took float64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, a := range old.Services {
+		s.workers[a.Name] -= a.Count
+	}
+	for _, a := range now.Services {
+		s.workers[a.Name] += a.Count
+	}
+	if s.count {
+		s.list = append(s.list, took)
+	}
+}
+
+// share is the part of a service's workers that a node has.
+func (s *seenBy) share(a fleet.Allotment) float64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return float64(a.Count) / float64(max(s.workers[a.Name], 1))
 }
 
 // many runs a planner of 500 services on 32 nodes that are programs of this one.
@@ -75,7 +102,7 @@ func many(pace float64) error {
 	if err := until(30*time.Second, "releases in consul", func() (bool, error) { err := manyReleases(ctx, client); return err == nil, err }); err != nil {
 		return err
 	}
-	var seen seenBy
+	seen := seenBy{workers: map[string]int{}}
 	for k := range manyNodes {
 		if err := manyNode(ctx, client, k, &seen); err != nil {
 			return err
@@ -101,6 +128,7 @@ func many(pace float64) error {
 		text, _ := os.ReadFile(log.Name())
 		return fmt.Errorf("%w\n%s", err, text[max(len(text)-2000, 0):])
 	}
+	time.Sleep(time.Duration(float64(manySettle) / pace))
 	return watchMany(ctx, planner, &seen, time.Duration(float64(manyFor)/pace))
 }
 
@@ -126,7 +154,7 @@ func manyReleases(ctx context.Context, c *consul.Client) error {
 
 // manyNode registers a node whose monitor is served here, and follows its wish.
 func manyNode(ctx context.Context, c *consul.Client, k int, seen *seenBy) error {
-	n := &fake{name: fmt.Sprintf("node%02d", k)}
+	n := &fake{name: fmt.Sprintf("node%02d", k), all: seen}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
@@ -163,13 +191,10 @@ func manyNode(ctx context.Context, c *consul.Client, k int, seen *seenBy) error 
 			}
 			took := time.Since(w.At).Seconds()
 			n.mu.Lock()
+			old := n.want
 			n.want = w
 			n.mu.Unlock()
-			seen.mu.Lock()
-			if seen.count {
-				seen.list = append(seen.list, took)
-			}
-			seen.mu.Unlock()
+			seen.told(old, w, took)
 		})
 	}()
 	return nil
@@ -183,16 +208,26 @@ func (n *fake) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 		if x.Count == 0 {
 			continue
 		}
-		busy := 1 + 0.3*rand.NormFloat64()
-		rate := max(busy, 0) / 0.2
-		s.Services = append(s.Services, fleet.ServiceSample{
-			Name: x.Name, Instances: 1, Ready: x.Count, Release: "r1", Requests: &fleet.Requests{
-				Rate1: rate, Rate10: rate, Rate60: rate, Done10: rate, Done60: rate, Marks: true, Slots: 1, Busy: rate * 0.2, Busy10: rate * 0.2, Busy60: rate * 0.2, Service: 0.2, CV2: 1,
-			},
-		})
+		s.Services = append(s.Services, fleet.ServiceSample{Name: x.Name, Instances: 1, Ready: x.Count, Release: "r1", Requests: loadOf(x.Name, n.all.share(x))})
 	}
 	n.mu.Unlock()
 	_ = json.NewEncoder(w).Encode(s)
+}
+
+// loadOf is the load of a service on one node: its share of three busy workers, more
+// and less within ten minutes, each service at another time. Counting a minute of
+// fifteen requests a second is wrong by 3 % (1/√900), counting ten seconds by 8 %.
+func loadOf(name string, share float64) *fleet.Requests {
+	const service, cycle = 0.2, 600.0
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(name))
+	phase := float64(h.Sum32()%uint32(cycle)) / cycle
+	rate := share * 3 * (1 + 0.3*math.Sin(2*math.Pi*(float64(time.Now().Unix())/cycle+phase))) / service
+	long, short := rate*(1+0.03*rand.NormFloat64()), rate*(1+0.08*rand.NormFloat64())
+	return &fleet.Requests{
+		Rate1: max(short, 0), Rate10: max(short, 0), Rate60: long, Done10: max(short, 0), Done60: long, Marks: true, Slots: 1,
+		Busy: long * service, Busy10: max(short, 0) * service, Busy60: long * service, Service: service, CV2: 1,
+	}
 }
 
 func placed(ctx context.Context, c *consul.Client) (int, error) {
@@ -210,7 +245,6 @@ func placed(ctx context.Context, c *consul.Client) (int, error) {
 
 // watchMany looks at a settled planner for a while.
 func watchMany(ctx context.Context, planner *exec.Cmd, seen *seenBy, d time.Duration) error {
-	time.Sleep(10 * time.Second) // what the first placement writes is over
 	var cycles, documents, kilobytes []float64
 	before, _, err := documentsNow(ctx)
 	if err != nil {

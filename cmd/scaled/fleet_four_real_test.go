@@ -49,7 +49,6 @@ func vipBoxes() string {
 // Four hosts: a queue of RabbitMQ, instances on all of them, and nodes that pools
 // lend and give back, with requests that must not notice.
 func TestAFleetOfFour(t *testing.T) {
-	t.Parallel()
 	f := newWholeFleet(t, 1, 4)
 	f.on(f.Servers[0], "run", "--listen", "")
 	dir := t.TempDir()
