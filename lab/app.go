@@ -32,11 +32,22 @@ func AppImage(t testing.TB, registry, app, release, manners string) string {
 // testapp builds the test app, static, once per test process at most as the build cache allows.
 func testapp(t testing.TB) []byte {
 	t.Helper()
-	out := filepath.Join(t.TempDir(), "testapp")
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", out, "svckit/lab/testapp")
+	return static(t, "testapp")
+}
+
+// Consumer is a static program that works off a queue of RabbitMQ: see lab/consumer.
+func Consumer(t testing.TB) []byte {
+	t.Helper()
+	return static(t, "consumer")
+}
+
+func static(t testing.TB, name string) []byte {
+	t.Helper()
+	out := filepath.Join(t.TempDir(), name)
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", out, "svckit/lab/"+name)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if text, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("build the test app: %v\n%s", err, text)
+		t.Fatalf("build %s: %v\n%s", name, err, text)
 	}
 	binary, err := os.ReadFile(out)
 	if err != nil {

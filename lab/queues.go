@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -43,50 +44,77 @@ type Rabbit struct {
 func RabbitMQ(t testing.TB) Rabbit {
 	t.Helper()
 	ports := FreePorts(t, 4)
+	return rabbit(t, "127.0.0.1", ports, exec.Command(rabbitServer))
+}
+
+// RabbitMQ starts one on the host, at the usual ports, where other hosts reach it.
+func (h *Host) RabbitMQ(t testing.TB) Rabbit {
+	t.Helper()
+	return rabbit(t, h.Addr(), []int{5672, 15672, 4369, 25672}, h.Command(t, rabbitServer))
+}
+
+// The script in /usr/sbin would run it as another user, in folders of the machine.
+const rabbitServer = "/usr/lib/rabbitmq/bin/rabbitmq-server"
+
+// rabbit starts a server at an address; ports are those of AMQP, the management,
+// Erlang's name server and its own.
+func rabbit(t testing.TB, address string, ports []int, cmd *exec.Cmd) Rabbit {
+	t.Helper()
 	dir := t.TempDir()
 	for name, text := range map[string]string{
 		"plugins": "[rabbitmq_management].\n",
-		"rabbitmq.conf": fmt.Sprintf("listeners.tcp.1 = 127.0.0.1:%d\nmanagement.tcp.ip = 127.0.0.1\nmanagement.tcp.port = %d\ndefault_user = lab\ndefault_pass = %s\n",
-			ports[0], ports[1], QueuePassword),
+		"rabbitmq.conf": fmt.Sprintf("listeners.tcp.1 = %[1]s:%[2]d\nmanagement.tcp.ip = %[1]s\nmanagement.tcp.port = %[3]d\nloopback_users = none\ndefault_user = lab\ndefault_pass = %[4]s\n",
+			address, ports[0], ports[1], QueuePassword),
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	// The script in /usr/sbin would run it as another user, in folders of the machine.
-	cmd := exec.Command("/usr/lib/rabbitmq/bin/rabbitmq-server")
 	names := fmt.Sprintf("ERL_EPMD_PORT=%d", ports[2])
+	if cmd.Env == nil {
+		cmd.Env = os.Environ()
+	}
 	cmd.Env = append(
-		os.Environ(), "HOME="+dir, "RABBITMQ_NODENAME=lab@localhost", "RABBITMQ_MNESIA_BASE="+dir+"/data", "RABBITMQ_LOG_BASE="+dir+"/log",
+		cmd.Env, "HOME="+dir, "RABBITMQ_NODENAME=lab@localhost", "RABBITMQ_MNESIA_BASE="+dir+"/data", "RABBITMQ_LOG_BASE="+dir+"/log",
 		"RABBITMQ_CONFIG_FILE="+dir+"/rabbitmq.conf", "RABBITMQ_ENABLED_PLUGINS_FILE="+dir+"/plugins", "RABBITMQ_PID_FILE="+dir+"/pid",
 		fmt.Sprintf("RABBITMQ_DIST_PORT=%d", ports[3]), names, "ERL_EPMD_ADDRESS=127.0.0.1",
 	)
-	t.Cleanup(func() { // runs after the server's own end: its name server is a daemon
-		kill := exec.Command("epmd", "-kill")
+	management := fmt.Sprintf("%s:%d", address, ports[1])
+	endNames(t, cmd.Args, names)
+	running(t, cmd, time.Minute, func() error { return managed(management) })
+	user := "lab:" + QueuePassword
+	return Rabbit{AMQP: fmt.Sprintf("amqp://%s@%s:%d/", user, address, ports[0]), Management: fmt.Sprintf("http://%s@%s/", user, management)}
+}
+
+// endNames ends the name server that a RabbitMQ started, where that ran, after its own end: it is a daemon.
+func endNames(t testing.TB, server []string, names string) {
+	t.Helper()
+	t.Cleanup(func() {
+		args := append(slices.Clone(server[:len(server)-1]), "epmd", "-kill")
+		kill := exec.Command(args[0], args[1:]...)
 		kill.Env = append(os.Environ(), names)
 		if text, err := kill.CombinedOutput(); err != nil {
 			t.Errorf("end epmd: %v: %s", err, text)
 		}
 	})
-	management := fmt.Sprintf("127.0.0.1:%d", ports[1])
-	running(t, cmd, time.Minute, func() error {
-		req, err := http.NewRequest(http.MethodGet, "http://"+management+"/api/overview", http.NoBody)
-		if err != nil {
-			return err
-		}
-		req.SetBasicAuth("lab", QueuePassword)
-		res, err := http.DefaultClient.Do(req)
-		if err != nil {
-			return err
-		}
-		res.Body.Close()
-		if res.StatusCode != http.StatusOK {
-			return fmt.Errorf("its management answers %s", res.Status)
-		}
-		return nil
-	})
-	user := "lab:" + QueuePassword
-	return Rabbit{AMQP: fmt.Sprintf("amqp://%s@127.0.0.1:%d/", user, ports[0]), Management: fmt.Sprintf("http://%s@%s/", user, management)}
+}
+
+// managed asks the management API.
+func managed(address string) error {
+	req, err := http.NewRequest(http.MethodGet, "http://"+address+"/api/overview", http.NoBody)
+	if err != nil {
+		return err
+	}
+	req.SetBasicAuth("lab", QueuePassword)
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return fmt.Errorf("its management answers %s", res.Status)
+	}
+	return nil
 }
 
 // running starts a server, waits until it is ready, and ends it, with all that it started, after the test.

@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -43,9 +44,9 @@ application = svckit_marks.Marked(app.application)
 `
 
 // newWholeFleet starts hosts with their agents; the planner is the test's to start.
-func newWholeFleet(t *testing.T, hosts int) *wholeFleet {
+func newWholeFleet(t *testing.T, servers, hosts int) *wholeFleet {
 	t.Helper()
-	f := &wholeFleet{t: t, Fleet: lab.NewFleet(t, lab.Datacenter{Servers: 3, Hosts: hosts, Zones: []string{"a", "b"}}), nodes: map[string]*program{}}
+	f := &wholeFleet{t: t, Fleet: lab.NewFleet(t, lab.Datacenter{Servers: servers, Hosts: hosts, Zones: []string{"a", "b"}}), nodes: map[string]*program{}}
 	token := filepath.Join(t.TempDir(), "token")
 	if err := os.WriteFile(token, []byte("token-of-this-test-only\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -105,7 +106,13 @@ func (f *wholeFleet) build() string {
 			f.t.Fatal(err)
 		}
 	}
-	ref := f.Registry + "/marked:1"
+	return f.pushed(dir, "marked")
+}
+
+// pushed builds the image of a folder, and pushes it where every host gets it.
+func (f *wholeFleet) pushed(dir, name string) string {
+	f.t.Helper()
+	ref := f.Registry + "/" + name + ":1"
 	out := ""
 	for _, args := range [][]string{{"build", "--quiet", "--tag", ref, dir}, {"push", ref}, {"image", "rm", ref}} {
 		text, err := exec.Command("docker", append([]string{"--host", f.Hosts[0].Docker()}, args...)...).CombinedOutput()
@@ -114,15 +121,20 @@ func (f *wholeFleet) build() string {
 		}
 		out += string(text)
 	}
-	return f.Registry + "/marked@" + regexp.MustCompile(`sha256:[0-9a-f]{64} size`).FindString(out)[:71]
+	return f.Registry + "/" + name + "@" + regexp.MustCompile(`sha256:[0-9a-f]{64} size`).FindString(out)[:71]
 }
 
-// release makes a spec current.
+// release makes a spec current, with the image of the fleet.
 func (f *wholeFleet) release(t *testing.T, app, service, body string) {
+	t.Helper()
+	f.releaseOf(t, f.image, app, service, body)
+}
+
+func (f *wholeFleet) releaseOf(t *testing.T, image, app, service, body string) {
 	t.Helper()
 	now := time.Now().UTC()
 	err := f.consul.PutRelease(t.Context(), fleet.Release{
-		App: app, Name: "r1", Image: f.image, Spec: fmt.Sprintf("app: %s\nbuild: {image: %s/marked}\nservices:\n  %s:\n%s", app, f.Registry, service, body), BuiltBy: "test", BuiltAt: now,
+		App: app, Name: "r1", Image: image, Spec: fmt.Sprintf("app: %s\nbuild: {image: %s}\nservices:\n  %s:\n%s", app, strings.Split(image, "@")[0], service, body), BuiltBy: "test", BuiltAt: now,
 	})
 	if err == nil {
 		err = f.consul.SetCurrent(t.Context(), app, fleet.Current{Services: map[string]fleet.Pointer{service: {Release: "r1", At: now, By: "test"}}})

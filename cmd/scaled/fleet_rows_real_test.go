@@ -46,7 +46,7 @@ const boxes = `    command: [gunicorn, -c, gunicorn.conf.py, "app:application"]
 // One fleet, on which each of these goes on beside the others, with everything
 // real: Consul, engines, gunicorn, uWSGI, Redis, agents and planners.
 func TestAFleet(t *testing.T) {
-	f := newWholeFleet(t, 3)
+	f := newWholeFleet(t, 3, 3)
 	first := f.on(f.Servers[0], "run", "--listen", "")
 	second := f.on(f.Servers[1], "run", "--listen", "")
 	t.Run("rows", func(t *testing.T) {

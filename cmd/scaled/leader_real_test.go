@@ -131,8 +131,12 @@ func (n *obedient) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // appOf puts a release of one service into Consul and makes it current.
 func appOf(t *testing.T, c *consul.Client, app, service, body string) {
 	t.Helper()
-	text := fmt.Sprintf("app: %s\nbuild: {image: registry.test/%s}\nservices:\n  %s:\n%s", app, app, service, body)
-	image := "registry.test/" + app + "@sha256:" + strings.Repeat("0", 64)
+	appOfImage(t, c, "registry.test/"+app+"@sha256:"+strings.Repeat("0", 64), app, service, body)
+}
+
+func appOfImage(t *testing.T, c *consul.Client, image, app, service, body string) {
+	t.Helper()
+	text := fmt.Sprintf("app: %s\nbuild: {image: %s}\nservices:\n  %s:\n%s", app, strings.Split(image, "@")[0], service, body)
 	now := time.Now().UTC()
 	if err := c.PutRelease(t.Context(), fleet.Release{App: app, Name: "r1", Image: image, Spec: text, BuiltBy: "test", BuiltAt: now}); err != nil {
 		t.Fatal(err)

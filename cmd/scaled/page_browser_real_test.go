@@ -147,6 +147,7 @@ const audit = `(() => {
     const style = getComputedStyle(e), ink = colour(e.closest("svg") ? style.fill : style.color);
     const [a, b] = [light(ink), light(ground(e))].sort((x, y) => y - x), ratio = (a + .05) / (b + .05);
     if (ratio < 4.5) say(e, "contrast " + ratio.toFixed(1));
+    if (e.getBoundingClientRect().height < 8) say(e, "letters that nobody can read");
   }
   for (const p of document.querySelectorAll("svg path:not(.grid)")) {
     const [a, b] = [light(colour(getComputedStyle(p).stroke)), light(ground(p))].sort((x, y) => y - x);

@@ -85,16 +85,16 @@ func rules() Rules {
 			"github.com/vishvananda/netlink":                   {"lib/link", "lib/monitor"},
 			"github.com/prometheus/client_golang":              {"cmd"},
 			"github.com/prometheus/procfs":                     {"lib/monitor"},
-			"github.com/redis/go-redis":                        {"lib/queue", "cmd/scaled"}, // the latter in a test
-			"github.com/rabbitmq/amqp091-go":                   {"lib/queue"},               // its tests
-			"github.com/chromedp":                              {"cmd/scaled"},              // a test of its page
+			"github.com/redis/go-redis":                        {"lib/queue", "cmd/scaled"},                 // the latter in a test
+			"github.com/rabbitmq/amqp091-go":                   {"lib/queue", "cmd/scaled", "lab/consumer"}, // tests, and what they run
+			"github.com/chromedp":                              {"cmd/scaled"},                              // a test of its page
 			"github.com/urfave/cli":                            {"lib/tool", "cmd"},
 			"gonum.org/v1/plot":                                {"cmd/scaled"},
 			"svckit/lab":                                       {"lab"},
 			"svckit/tools":                                     {"tools"},
 			"svckit/cmd":                                       {"cmd"},
 		},
-		MayExit: []string{"lib/tool", "lab/cmd", "lab/testapp", "examples", "bench"},
+		MayExit: []string{"lib/tool", "lab/cmd", "lab/testapp", "lab/consumer", "examples", "bench"},
 	}
 }
 

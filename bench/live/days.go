@@ -1,0 +1,168 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"svckit/lib/simulate"
+)
+
+// peak is the largest load of a usual day here, in requests per second: six busy
+// workers, so that sleeping workers and the load itself fit on two cores.
+const peak = 60
+
+// tracePeak is the same in the traces of scaled trace.
+const tracePeak = 200
+
+// story is one trace as it is played: seconds of real time, and the load at each.
+type story struct {
+	name, words string
+	seconds     float64
+	rate        func(second float64) float64
+}
+
+func stories() ([]story, error) {
+	day, err := simulate.Generate("T1", 1)
+	if err != nil {
+		return nil, err
+	}
+	const long = 150.0
+	return []story{
+		{"T1", "a day in 150 s", long, func(s float64) float64 {
+			at := min(int(s/long*simulate.Day), day.Len()-1)
+			return day.RPS[at] * peak / tracePeak
+		}},
+		{"T3", "four times the load, not announced, for 40 s", 100, func(s float64) float64 {
+			if s >= 30 && s < 70 {
+				return peak
+			}
+			return peak / 4
+		}},
+		{"T5", "an outage: 3 % of the load for 30 s, then 120 % within 10 s", 130, func(s float64) float64 {
+			const usual = 0.75 * peak
+			switch {
+			case s < 65:
+				return usual
+			case s < 95:
+				return 0.03 * usual
+			case s < 105:
+				return usual * (0.03 + 1.17*(s-95)/10)
+			}
+			return 1.2 * usual
+		}},
+	}, nil
+}
+
+// figures are what a story came to for one service.
+type figures struct {
+	sent, failed, late int
+	violated, pieces   int     // pieces of 5 s whose p95 wait is over 250 ms
+	paid               float64 // worker-seconds
+}
+
+const (
+	piece   = 5.0
+	promise = 0.25
+	lateBy  = 0.5
+)
+
+// days plays each story on a service that is scaled and, at the same time and on
+// the same node, on one of a static size: the one that the peak of a usual day needs.
+func (g *ground) days(pace float64) error {
+	list, err := stories()
+	if err != nil {
+		return err
+	}
+	fmt.Printf("| trace | service | requests | failed | later than 0.5 s | SLO minutes (p95 wait > 250 ms) | worker-seconds | of static |\n|---|---|---|---|---|---|---|---|\n")
+	for _, s := range list {
+		ours, static, err := g.play(s, pace)
+		if err != nil {
+			return fmt.Errorf("%s: %w", s.name, err)
+		}
+		for _, row := range []struct {
+			name string
+			figures
+		}{{"scaled", ours}, {fmt.Sprintf("static, %d workers", g.static), static}} {
+			f := row.figures
+			fmt.Printf("| %s: %s | %s | %d | %d | %.2f %% | %.2f of %.1f | %.0f | %.2f |\n", s.name, s.words, row.name, f.sent, f.failed,
+				100*float64(f.late)/float64(max(f.sent, 1)), float64(f.violated)*piece/60, float64(f.pieces)*piece/60, f.paid, f.paid/static.paid)
+		}
+	}
+	fmt.Println()
+	return nil
+}
+
+func (g *ground) play(s story, pace float64) (ours, static figures, err error) {
+	ctx, stop := context.WithTimeout(context.Background(), time.Duration(s.seconds/pace*float64(time.Second)))
+	defer stop()
+	var all sync.WaitGroup
+	errs := make(chan error, 4)
+	for name, f := range map[string]*figures{"ours/web": &ours, "static/web": &static} {
+		url, err := g.address(name)
+		if err != nil {
+			return ours, static, err
+		}
+		var answered []answer
+		var paid float64
+		var one sync.WaitGroup
+		one.Go(func() { answered = load(ctx, url, func(at float64) float64 { return s.rate(at * pace) }) })
+		one.Go(func() {
+			var err error
+			if paid, err = g.pay(ctx, name); err != nil {
+				errs <- err
+			}
+		})
+		all.Go(func() { one.Wait(); *f = count(answered); f.paid = paid })
+	}
+	all.Wait()
+	select {
+	case err = <-errs:
+	default:
+	}
+	return ours, static, err
+}
+
+// pay sums the workers of a service over time.
+func (g *ground) pay(ctx context.Context, service string) (sum float64, err error) {
+	tick := time.NewTicker(500 * time.Millisecond)
+	defer tick.Stop()
+	last := time.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			return sum, nil
+		case now := <-tick.C:
+			n, err := g.ready(service)
+			if err != nil {
+				return sum, err
+			}
+			sum += float64(n) * now.Sub(last).Seconds()
+			last = now
+		}
+	}
+}
+
+func count(list []answer) (f figures) {
+	by := map[int][]float64{}
+	for _, a := range list {
+		f.sent++
+		wait := a.waited
+		if a.failed {
+			f.failed++
+			wait = 10
+		}
+		if wait > lateBy {
+			f.late++
+		}
+		by[int(a.at/piece)] = append(by[int(a.at/piece)], wait)
+	}
+	for _, waits := range by {
+		f.pieces++
+		if quantile(waits, 0.95) > promise {
+			f.violated++
+		}
+	}
+	return f
+}
