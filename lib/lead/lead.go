@@ -46,6 +46,7 @@ type Planner struct {
 	Books     Books
 	Catalogue Catalogue
 	Pull      Pull
+	Leases    Leases // nil: no service runs exactly so often
 	Log       hclog.Logger
 	// Since is when this process took the lead: for a minute after it nothing is
 	// lowered. The zero time: no new leader is at work.
@@ -58,6 +59,7 @@ type Planner struct {
 	placed   []place.Share // where the plan before wanted everything; nil: what nodes were told
 	memory   planner.Memory
 	present  presence
+	freed    map[string]freed // leases that are free
 	learned  map[string]*learned
 	bad      map[string]string // what planners wrote and cannot be read
 	loaded   time.Time         // zero: it must be read again
@@ -114,8 +116,12 @@ func (p *Planner) Look(ctx context.Context, now time.Time) (Cycle, error) {
 	maps.Copy(c.Bad, broken)
 	c.Snapshot = survey.Snapshot(f)
 	c.Plan = planner.Decide(c.Snapshot)
-	c.Stage = planner.Advance(p.stage(c, f.RaiseOnly))
-	c.Wants = p.nextWants(c, now)
+	x, err := p.lookExact(ctx, c)
+	if err != nil {
+		return c, err
+	}
+	c.Stage = planner.Advance(p.stage(c, f.RaiseOnly, x))
+	c.Wants = p.nextWants(c, now, x)
 	p.next(&c)
 	c.Pools = survey.Lend(orders.Pools, c.Plan.Place.Loans, ownPools(c.Monitors))
 	c.Alarms = alarms(c)
