@@ -44,7 +44,7 @@ application = svckit_marks.Marked(app.application)
 `
 
 // newWholeFleet starts hosts with their agents; the planner is the test's to start.
-func newWholeFleet(t *testing.T, servers, hosts int) *wholeFleet {
+func newWholeFleet(t *testing.T, servers, hosts int, env ...string) *wholeFleet {
 	t.Helper()
 	f := &wholeFleet{t: t, Fleet: lab.NewFleet(t, lab.Datacenter{Servers: servers, Hosts: hosts, Zones: []string{"a", "b"}}), nodes: map[string]*program{}}
 	token := filepath.Join(t.TempDir(), "token")
@@ -52,6 +52,7 @@ func newWholeFleet(t *testing.T, servers, hosts int) *wholeFleet {
 		t.Fatal(err)
 	}
 	f.env = []string{"SVCKIT_TEST_AS=scaled", "SVC_SCALED_TOKEN_FILE=" + token, "SVC_DNS_MARGIN=100ms"}
+	f.env = append(f.env, env...)
 	client, err := consul.OpenAt(f.Servers[0].Addr()+":8500", "svc", hclog.NewNullLogger())
 	if err != nil {
 		t.Fatal(err)

@@ -36,7 +36,7 @@ func fleetOf(w *here.Node, s *tool.Session) (*consul.Client, func() *lead.Planne
 
 func plannerOf(client *consul.Client, pull lead.Pull, log hclog.Logger) *lead.Planner {
 	c := &catalogue{records: client, now: time.Now}
-	return &lead.Planner{Books: client, Catalogue: c.list, Pull: pull, Log: log.Named("lead")}
+	return &lead.Planner{Books: client, Leases: client, Catalogue: c.list, Pull: pull, Log: log.Named("lead")}
 }
 
 // newPuller asks monitors as this node's settings say: with the token, and with

@@ -24,7 +24,7 @@ import (
 
 func runsCommand(w *here.Node) *cli.Command {
 	return &cli.Command{
-		Name: "runs", Usage: "show the runs of services of kind cron: when, where, how they ended, and when the next one is due", ArgsUsage: "[APP/]SERVICE or APP",
+		Name: "runs", Usage: "show the runs of services of kind cron: when, where, how they ended, and when the next one is due", ArgsUsage: "[APP[/SERVICE]]",
 		Description: `The last 30 runs of a service, the newest first; of an app, the last run of each of its cron services and
 the next tick. --output adds the last 20 lines that each run said. Results: done, failed (another exit code
 than 0), timeout, killed (for a later tick, or by somebody), lost (its node went away), broken (nobody could
@@ -171,7 +171,7 @@ func (l runList) write(w io.Writer, s *tool.Session, output bool) {
 			if !r.Began.IsZero() && !r.Ended.IsZero() {
 				took = r.Ended.Sub(r.Began).Round(time.Second / 10).String()
 			}
-			t.Cells(cell(name), cell(tickText(r, stamp)), cell(stamp(r.Began)), cell(took), cell(r.Node), cell(r.Release), runResult(r), cell(cut(note(r), 80)))
+			t.Cells(cell(name), cell(tickText(r, stamp)), cell(stamp(r.Began)), cell(took), cell(r.Node), cell(r.Release), resultCell(r), cell(cut(note(r), 80)))
 		}
 		if len(one.Runs) == 0 && one.Going == nil {
 			t.Cells(cell(name), cell(""), cell(""), cell(""), cell(""), cell(""), cell(""), cell(cmp.Or(one.Error, "never ran")))
@@ -197,7 +197,7 @@ func tickText(r cron.Run, stamp func(time.Time) string) string {
 	return stamp(r.Tick)
 }
 
-func runResult(r cron.Run) tool.Cell {
+func resultCell(r cron.Run) tool.Cell {
 	c := tool.Cell{Text: string(r.Result), Tint: tool.Good}
 	if r.Result.Bad() {
 		c.Tint = tool.Bad

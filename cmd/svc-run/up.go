@@ -62,7 +62,11 @@ func up(ctx context.Context, w *here.Node, s *tool.Session, c *cli.Context) erro
 				return apply.Job{}, err
 			}
 		}
-		return apply.Resolve(ctx, d.Consul, d.Site, apply.Request{App: d.App, Service: d.Service, Release: c.String("release"), Count: count})
+		job, err := apply.Resolve(ctx, d.Consul, d.Site, apply.Request{App: d.App, Service: d.Service, Release: c.String("release"), Count: count})
+		if err == nil && !c.IsSet("instances") {
+			job, err = d.Exact(ctx, job)
+		}
+		return job, err
 	})
 }
 

@@ -9,6 +9,7 @@
 //	sour   /smoke answers 500 on the nodes that are named after it, e.g. "sour node3"
 //	grpc   answers the standard gRPC health service on its port, and nothing else
 //	idle   listens on nothing and runs until it is told to stop
+//	job    takes JOB_SLEEP, adds a line to the file JOB_FILE, and ends with exit code JOB_EXIT
 //
 // GET / answers the text of /release. GET /env?NAME shows a variable, GET /file?PATH a file.
 package main
@@ -22,6 +23,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -38,9 +40,37 @@ func main() {
 		log.Print("cannot find my configuration, giving up")
 		os.Exit(3)
 	}
+	if manners == "job" {
+		os.Exit(job())
+	}
 	if err := serve(manners); err != nil {
 		log.Fatal(err)
 	}
+}
+
+// job is a program that ends by itself.
+func job() int {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	if path := os.Getenv("JOB_FILE"); path != "" {
+		f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o666)
+		if err != nil {
+			log.Print(err)
+			return 2
+		}
+		fmt.Fprintln(f, os.Getenv("SVC_NODE"), time.Now().Unix())
+		_ = f.Close()
+	}
+	sleep, _ := time.ParseDuration(os.Getenv("JOB_SLEEP"))
+	select {
+	case <-time.After(sleep):
+	case <-ctx.Done():
+		log.Print("told to end")
+		return 143
+	}
+	log.Print("the job is done")
+	code, _ := strconv.Atoi(os.Getenv("JOB_EXIT"))
+	return code
 }
 
 func text(path string) string {

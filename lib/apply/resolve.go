@@ -94,6 +94,9 @@ func NewJob(site Site, src Source, count int) (Job, error) {
 		env = map[string]string{}
 	}
 	maps.Copy(env, rollout.Identity(src.App, s, src.Release.Name, site.Node))
+	if src.Run != "" {
+		env["SVC_RUN"] = src.Run
+	}
 	files := make([]string, 0, len(values.Files))
 	for _, f := range values.Files {
 		files = append(files, f.To)

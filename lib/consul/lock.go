@@ -17,12 +17,12 @@ import (
 // The clock of a lock. Servers end a session between one and two TTLs after its
 // last renewal; the holder believes itself out of it earlier than that.
 const (
-	lockTTL   = 10 * time.Second // the least that Consul allows
-	lockDelay = time.Second      // nobody gets the key that long after a session ended with it
+	lockTTL   = fleet.LeaseTTL // the least that Consul allows
+	lockDelay = time.Second    // nobody gets the key that long after a session ended with it
 	renewEach = 3 * time.Second
-	renewSoon = time.Second     // after a renewal that failed
-	selfFence = 8 * time.Second // without a renewal: Lost
-	lookAgain = 2 * time.Second // how often a waiter looks whether the holder still runs
+	renewSoon = time.Second      // after a renewal that failed
+	selfFence = fleet.LeaseFence // without a renewal: Lost
+	lookAgain = 2 * time.Second  // how often a waiter looks whether the holder still runs
 )
 
 // Lock is a key held by a session of this process.

@@ -35,6 +35,10 @@ func (k keys) policies() string         { return k.scale("policy/") }
 func (k keys) policyRevs() string       { return k.scale("policy-rev/") }
 func (k keys) pools() string            { return k.scale("pool/") }
 
+func (k keys) leases() string { return k.scale("lease/") }
+
+func (k keys) lease(node string) (string, error) { return k.ofNode(k.leases(), node) }
+
 func (k keys) want(node string) (string, error) { return k.ofNode(k.wants(), node) }
 func (k keys) have(node string) (string, error) { return k.ofNode(k.haves(), node) }
 

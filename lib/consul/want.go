@@ -238,7 +238,7 @@ func checkHave(h fleet.Have) error {
 		return errors.New("services are not in the order of names")
 	}
 	for _, r := range h.Services {
-		if !isPair(r.Name) || r.Ready < 0 || r.Starting < 0 || r.Want < 0 || max(r.Ready, r.Starting, r.Want) > maxCount || !line(r.Error, 400) {
+		if !isPair(r.Name) || min(r.Ready, r.Starting, r.Want, r.Most) < 0 || max(r.Ready, r.Starting, r.Want, r.Most) > maxCount || !line(r.Error, 400) {
 			return fmt.Errorf("service %q: a bad name, number or error", clean(r.Name, 80))
 		}
 	}

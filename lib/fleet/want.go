@@ -24,6 +24,7 @@ type Allotment struct {
 	Unit   string `json:"unit"`             // workers | instances
 	Count  int    `json:"count"`            // 0: the service leaves the node
 	Room   int    `json:"room,omitempty"`   // workers that the node may add by itself when requests wait (fast lane)
+	Exact  bool   `json:"exact,omitempty"`  // never more than Count, and only under the node's lease
 	Reason string `json:"reason,omitempty"` // one line, for people
 }
 
@@ -43,6 +44,7 @@ type Reached struct {
 	Want     int    `json:"want"`
 	Ready    int    `json:"ready"`
 	Starting int    `json:"starting,omitempty"`
+	Most     int    `json:"most,omitempty"`  // of a service that runs exactly so often: no more containers than this run, or may come to run, under this wish
 	Error    string `json:"error,omitempty"` // why it is not there, bounded
 }
 

@@ -29,12 +29,14 @@ type book struct {
 	asked   bool      // a look is under way
 	books   wish.Books
 
-	services map[string]*service
-	guard    wish.Guard
-	orphans  int   // steps under way for services that the wish does not name any more
-	sampled  int64 // when the sample was made that the fast lane saw last
-	told     fleet.Have
-	toldAt   time.Time
+	services  map[string]*service
+	holdLease func()
+	guard     wish.Guard
+	lease     leaseSeen
+	orphans   int   // steps under way for services that the wish does not name any more
+	sampled   int64 // when the sample was made that the fast lane saw last
+	told      fleet.Have
+	toldAt    time.Time
 }
 
 // service is one allotment of the wish in force, and what is done about it.
@@ -43,6 +45,7 @@ type service struct {
 	lane     wish.Lane
 	spare    spared
 	working  *job
+	may      int       // containers that steps since the last look may have started
 	fresh    time.Time // only what was seen after it counts: the last work ended then
 	trouble  map[wish.Action]trouble
 	settling string // why it waits for somebody else; "": it does not
@@ -112,7 +115,7 @@ func (b *book) wished(got wanted) {
 		}
 		return
 	}
-	w.Node = b.cfg.Name
+	w.Node, b.lease.blank = b.cfg.Name, false
 	if err := remember(b.cfg.State, w); err != nil {
 		b.cfg.Log.Error("wish not kept on disk: a restart will not know it", "error", err)
 	}
@@ -214,6 +217,11 @@ func (b *book) saw(got looked, now time.Time) {
 		return
 	}
 	b.blind, b.sight = "", got.sight
+	for _, s := range b.services {
+		if s.working == nil && got.sight.At.After(s.fresh) {
+			s.may = 0
+		}
+	}
 	books := got.sight.Books
 	books.Suspects, books.Renewed = b.books.Suspects, b.books.Renewed
 	var due []wish.Care
@@ -251,6 +259,7 @@ func (b *book) ask(s *service, now time.Time) wish.Ask {
 	}
 	return wish.Ask{
 		Allotment: s.ask, Extra: s.lane.Extra, Mode: mode, Frozen: who, Away: b.away, Spare: s.spare.containers, Short: s.spare.why,
+		Lease: b.unleased(s),
 	}
 }
 
@@ -324,7 +333,11 @@ func (b *book) reached(now time.Time) fleet.Have {
 	out := fleet.Have{Node: b.cfg.Name, Epoch: b.want.Epoch, Gen: b.want.Gen, At: now}
 	for _, a := range b.want.Services {
 		s := b.services[a.Name]
-		out.Services = append(out.Services, wish.Reach(b.ask(s, now), b.sight.Services[a.Name], b.words(s)))
+		r := wish.Reach(b.ask(s, now), b.sight.Services[a.Name], b.words(s))
+		if a.Exact {
+			r.Most = max(r.Ready+r.Starting, s.may)
+		}
+		out.Services = append(out.Services, r)
 	}
 	return out
 }

@@ -36,6 +36,8 @@ type world struct {
 
 	want   chan wanted
 	freeze chan frozen
+	lease  chan leased
+	yields []string
 	hand   *Hand
 	stop   func()
 }
@@ -48,6 +50,7 @@ func newWorld(t *testing.T) *world {
 // start runs a hand, as after a start of the daemon.
 func (w *world) start() {
 	w.want, w.freeze = make(chan wanted), make(chan frozen)
+	w.lease = make(chan leased)
 	w.hand = New(Config{Name: "n1", Source: w, Node: w, State: w.dir, Log: hclog.NewNullLogger(), Sample: w.newest})
 	ctx, cancel := context.WithCancel(w.t.Context())
 	ended := make(chan struct{})
@@ -162,6 +165,34 @@ func (w *world) Do(ctx context.Context, service string, s wish.Step, away bool) 
 	}
 	w.services[service] = here
 	return nil
+}
+
+func (w *world) HoldLease(ctx context.Context, _ string, tell func(bool, fleet.Want, error)) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case got := <-w.lease:
+			tell(got.held, got.want.want, got.want.err)
+		}
+	}
+}
+
+func (w *world) Yield(_ context.Context, service string) (n int, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s := w.services[service]
+	for k, c := range s.Containers {
+		if c.State == fleet.Running {
+			s.Containers[k].State = fleet.Exited
+			n++
+		}
+	}
+	if n > 0 {
+		w.yields = append(w.yields, service)
+	}
+	w.services[service] = s
+	return n, nil
 }
 
 func (w *world) Keep(_ context.Context, c wish.Care) error {

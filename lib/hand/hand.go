@@ -22,6 +22,9 @@ type Source interface {
 	FollowWant(ctx context.Context, node string, tell func(fleet.Want, error)) error
 	FollowFreezes(ctx context.Context, tell func([]planner.Freeze, error)) error
 	SetHave(ctx context.Context, h fleet.Have) error
+	// HoldLease holds the node's lease until ctx ends, and tells whether it has it: with
+	// the wish as it was read since then.
+	HoldLease(ctx context.Context, node string, tell func(held bool, w fleet.Want, err error)) error
 }
 
 // Node is what is here, and how it is changed. All of it may be used side by side.
@@ -34,6 +37,9 @@ type Node interface {
 	Do(ctx context.Context, service string, s wish.Step, away bool) error
 	// Keep does one chore.
 	Keep(ctx context.Context, c wish.Care) error
+	// Yield stops the containers of a service that run here, within fleet.YieldLimit
+	// and without asking anybody, and says how many.
+	Yield(ctx context.Context, service string) (stopped int, err error)
 }
 
 // Config is everything that a hand needs.
@@ -58,10 +64,12 @@ type Hand struct {
 	wake  chan bool       // wakes the looker; the value: Consul is away
 	have  chan fleet.Have // the newest, for the reporter
 	tidy  chan []wish.Care
+	lease chan leased
 
 	mu       sync.Mutex // of what others may ask
 	inForce  fleet.Want
 	settling map[string]string
+	yields   []string // services that may not run here now
 	beat     time.Time
 }
 
@@ -84,7 +92,7 @@ type looked struct {
 func New(cfg Config) *Hand {
 	return &Hand{
 		cfg: cfg, wants: make(chan wanted), holds: make(chan frozen), looks: make(chan looked), done: make(chan worked),
-		wake: make(chan bool, 1), have: make(chan fleet.Have, 1), tidy: make(chan []wish.Care, 1), settling: map[string]string{}, beat: time.Now(),
+		wake: make(chan bool, 1), have: make(chan fleet.Have, 1), tidy: make(chan []wish.Care, 1), lease: make(chan leased), settling: map[string]string{}, beat: time.Now(),
 	}
 }
 
@@ -134,6 +142,8 @@ func (h *Hand) Run(ctx context.Context) error {
 	beside.Go(func() { h.lookOn(ctx) })
 	beside.Go(func() { h.report(ctx) })
 	beside.Go(func() { h.keep(ctx) })
+	beside.Go(func() { h.yieldOn(ctx) })
+	b.holdLease = func() { beside.Go(func() { h.holdLease(ctx) }) }
 	b.loop(ctx)
 	stop()
 	beside.Wait()

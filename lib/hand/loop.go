@@ -40,6 +40,7 @@ func (b *book) loop(ctx context.Context) {
 		b.mu.Lock()
 		b.beat = now
 		b.mu.Unlock()
+		b.watchLease(now)
 		b.schedule(ctx, now)
 		b.look(now)
 		b.tell(now)
@@ -53,6 +54,8 @@ func (b *book) loop(ctx context.Context) {
 			b.saw(got, time.Now())
 		case got := <-b.done:
 			b.ended(got, time.Now())
+		case got := <-b.Hand.lease:
+			b.leased(got, time.Now())
 		case at := <-ticks.C:
 			b.quicken(at)
 		}
@@ -122,7 +125,7 @@ func (b *book) begin(ctx context.Context, name string, s *service, step wish.Ste
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	j := &job{step: step, lane: l, cancel: cancel}
-	s.working = j
+	s.working, s.may = j, max(s.may, step.To, step.From)
 	away := b.away != ""
 	b.cfg.Log.Debug("step begun", "service", name, "step", step)
 	go func() {
@@ -138,6 +141,10 @@ func (b *book) begin(ctx context.Context, name string, s *service, step wish.Ste
 // reconsider ends a change of workers that is under way when another number is wanted.
 func (b *book) reconsider(s *service, now time.Time) {
 	j := s.working
+	if b.unleased(s) != "" {
+		j.cancel(errChanged)
+		return
+	}
 	if j.step.Action != wish.Raise && j.step.Action != wish.Lower {
 		return
 	}

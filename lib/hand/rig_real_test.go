@@ -39,7 +39,7 @@ const asProgram = "SVCKIT_TEST_AS"
 func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) == "hand" {
 		tool.Main(&cli.App{Name: "hand", Usage: "the hand of a node", Action: tool.Daemon(func(ctx context.Context, s *tool.Session, _ *cli.Context) error {
-			a, err := here.OpenHand(ctx, here.This(), s, nil)
+			a, err := here.OpenHand(ctx, here.This(), s, told(os.Getenv("SVCKIT_TEST_SAMPLE")))
 			if err != nil {
 				return err
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"svckit/lib/apply"
 	"svckit/lib/fault"
 	"svckit/lib/fleet"
 	"svckit/lib/wish"
@@ -48,6 +49,23 @@ func (d *Deploy) Placed(ctx context.Context) (n int, placed bool, err error) {
 		n, placed = placedHere(w, d.App+"/"+d.Service)
 	}
 	return n, placed, nil
+}
+
+// Exact is the job of a service that runs exactly so often in the fleet: where the
+// planner placed none, none runs, unless somebody says a number.
+func (d *Deploy) Exact(ctx context.Context, job apply.Job) (apply.Job, error) {
+	if !job.Wanted.Service.Scale.Exactly {
+		return job, nil
+	}
+	w, err := d.Consul.Want(ctx, d.Site.Name)
+	if err != nil && !errors.Is(err, fleet.ErrNotFound) {
+		return job, err
+	}
+	if _, placed := placedHere(w, d.App+"/"+d.Service); !placed {
+		d.Session.Say("note: %s/%s runs exactly %d times in the fleet, and the planner placed none here", d.App, d.Service, job.Wanted.Service.Scale.Min)
+		job.Wanted.Count = 0
+	}
+	return job, nil
 }
 
 // placedHere is how many containers a wish means; 1 and false for a service that it does not name.

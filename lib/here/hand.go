@@ -25,7 +25,7 @@ func OpenHand(ctx context.Context, w *Node, s *tool.Session, sample func() (flee
 		return nil, err
 	}
 	return &Acting{queue: queue, Hand: hand.New(hand.Config{
-		Name: t.name, Source: t.consul, Node: t, Sample: sample, State: t.settings.StateDir, Log: s.Log.Named("hand"),
+		Name: t.name, Source: leasing{t.consul, t}, Node: t, Sample: sample, State: t.settings.StateDir, Log: s.Log.Named("hand"),
 	})}, nil
 }
 

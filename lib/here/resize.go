@@ -279,6 +279,7 @@ func (t *Tender) weigh(ctx context.Context, i fleet.Instance, weight int) error 
 // Consul where that answers, without waiting for DNS to forget it. Its app's
 // receivers are told.
 func (t *Tender) spare(ctx context.Context, d *Deploy, i fleet.Instance, s wish.Step) error {
+	i = t.greediest(ctx, i)
 	if d.Consul != nil {
 		all, err := t.consul.Registrations(ctx)
 		for _, r := range all {
@@ -304,4 +305,24 @@ func (t *Tender) spare(ctx context.Context, d *Deploy, i fleet.Instance, s wish.
 	}
 	t.tell(to, m)
 	return nil
+}
+
+// greediest is the container of a service that is furthest over what it declared; the
+// given one where that is not known.
+func (t *Tender) greediest(ctx context.Context, i fleet.Instance) fleet.Instance {
+	list, err := t.engine.Instances(ctx, i.App, i.Service)
+	if err != nil {
+		return i
+	}
+	most := int64(0)
+	for _, x := range list {
+		if x.State != fleet.Running || x.Owner != nil {
+			continue
+		}
+		used, err := t.engine.Memory(ctx, x.ID)
+		if over := used - x.Memory; err == nil && over > most {
+			i, most = x, over
+		}
+	}
+	return i
 }

@@ -48,6 +48,7 @@ type Planner struct {
 	Books     Books
 	Catalogue Catalogue
 	Pull      Pull
+	Leases    Leases // nil: no service runs exactly so often
 	Log       hclog.Logger
 	// Since is when this process took the lead: for a minute after it nothing is
 	// lowered. The zero time: no new leader is at work.
@@ -60,6 +61,7 @@ type Planner struct {
 	placed   []place.Share // where the plan before wanted everything; nil: what nodes were told
 	memory   planner.Memory
 	present  presence
+	freed    map[string]freed // leases that are free
 	learned  map[string]*learned
 	handed   map[string]handed // what the next planner would find of services; nil: it must be read
 	unread   map[string]string // what planners before left of them and cannot be read, by key
@@ -119,8 +121,12 @@ func (p *Planner) Look(ctx context.Context, now time.Time) (Cycle, error) {
 	maps.Copy(c.Bad, broken)
 	c.Snapshot = survey.Snapshot(f)
 	c.Plan = planner.Decide(c.Snapshot)
-	c.Stage = planner.Advance(p.stage(c, f.RaiseOnly))
-	c.Wants = p.nextWants(c, now)
+	x, err := p.lookExact(ctx, c)
+	if err != nil {
+		return c, err
+	}
+	c.Stage = planner.Advance(p.stage(c, f.RaiseOnly, x))
+	c.Wants = p.nextWants(c, now, x)
 	p.next(&c)
 	c.Learned = p.handOver(now, services)
 	c.Pools = survey.Lend(orders.Pools, c.Plan.Place.Loans, ownPools(c.Monitors))

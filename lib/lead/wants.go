@@ -40,9 +40,10 @@ func target(p planner.Plan) []place.Share {
 }
 
 // stage is what the next stage is decided from.
-func (p *Planner) stage(c Cycle, raiseOnly string) planner.StageInput {
+func (p *Planner) stage(c Cycle, raiseOnly string, x *exact) planner.StageInput {
 	in := planner.StageInput{
 		Told: told(p.wants), Want: target(c.Plan), Hosts: c.Snapshot.Nodes, Services: map[string]planner.Shape{}, RaiseOnly: raiseOnly,
+		Bounds: p.bounds(c, x),
 	}
 	held := map[string]bool{}
 	for _, h := range c.Plan.Held {
@@ -62,7 +63,7 @@ func (p *Planner) stage(c Cycle, raiseOnly string) planner.StageInput {
 }
 
 // nextWants are the wishes that differ from those that nodes have, those that raise something first.
-func (p *Planner) nextWants(c Cycle, now time.Time) []fleet.Want {
+func (p *Planner) nextWants(c Cycle, now time.Time, known *exact) []fleet.Want {
 	specs := map[string]spec.Service{}
 	for _, v := range c.Services {
 		specs[v.Name] = v.Spec
@@ -77,20 +78,21 @@ func (p *Planner) nextWants(c Cycle, now time.Time) []fleet.Want {
 			continue
 		}
 		old, had := allotment(p.wants[x.Node], x.Name)
-		if x.Count == 0 && (!had || p.gone(x, c.At)) {
+		if x.Count == 0 && (!had || p.gone(x, c.At) && p.settled(x.Node, old, known)) {
 			continue
 		}
 		a := old
 		if !had || old.Count != x.Count {
 			a = fleet.Allotment{Name: x.Name, Unit: "instances", Count: x.Count, Reason: reasons[x.Name]}
 			if s, ok := specs[x.Name]; ok {
-				a.Unit, a.Room = s.Scale.Unit, fastRoom(s, x.Count)
+				a.Unit, a.Room, a.Exact = s.Scale.Unit, fastRoom(s, x.Count), s.Scale.Exactly
 			} else if had {
-				a.Unit = old.Unit
+				a.Unit, a.Exact = old.Unit, old.Exact
 			}
 		}
 		allotted[x.Node] = append(allotted[x.Node], a)
 	}
+	p.keepLeaving(allotted, c, known)
 	raises := map[string]bool{}
 	for _, x := range c.Stage.Raised {
 		raises[x.Node] = true
@@ -121,6 +123,21 @@ func (p *Planner) nextWants(c Cycle, now time.Time) []fleet.Want {
 		return 1
 	})
 	return out
+}
+
+// keepLeaving keeps in a wish what its node was told to run none of, until it was seen
+// to have none: what a wish does not name is left alone.
+func (p *Planner) keepLeaving(allotted map[string][]fleet.Allotment, c Cycle, known *exact) {
+	for node, w := range p.wants {
+		for _, a := range w.Services {
+			if a.Count > 0 || slices.ContainsFunc(allotted[node], func(b fleet.Allotment) bool { return b.Name == a.Name }) {
+				continue
+			}
+			if !p.gone(place.Share{Name: a.Name, Node: node}, c.At) || !p.settled(node, a, known) {
+				allotted[node] = append(allotted[node], a)
+			}
+		}
+	}
 }
 
 // fastRoom is how many workers a node may add by itself between two cycles: as

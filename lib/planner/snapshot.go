@@ -51,6 +51,7 @@ type Shape struct {
 	PerNode   int          `json:"per_node,omitempty"`
 	Fixed     bool         `json:"fixed,omitempty"`      // a daemon: exactly as many as its size
 	NoOverlap bool         `json:"no_overlap,omitempty"` // may not run twice
+	Exact     bool         `json:"exact,omitempty"`      // never more than its size, also while nodes are cut off
 }
 
 // Seen is what is known of a service now. The rest of scale.Input follows from the fleet.

@@ -26,6 +26,15 @@ type StageInput struct {
 	// Services are the shapes by name. One that is not there is left as it was told.
 	Services  map[string]Shape
 	RaiseOnly string // why nothing may shrink now; "": it may
+	// Bounds are, of each service whose shape is exact, the nodes that may run some of it.
+	Bounds map[string][]Bound
+}
+
+// Bound is how much of a service a node may run now, at most, whatever is not known of it.
+type Bound struct {
+	Node    string
+	Most    int    // what it was told counts, too
+	Unknown string // why nobody can say; "": Most is sure
 }
 
 // seat is one service on one node.
@@ -48,6 +57,8 @@ func Advance(in StageInput) Stage {
 		wait := ""
 		switch {
 		case !known:
+		case shape.Exact:
+			wait = s.exactly(seats, shape, in.Bounds[name])
 		case shape.NoOverlap:
 			wait = s.shrinkFirst(seats, shape)
 		default:

@@ -167,6 +167,8 @@ func ShapeOf(s spec.Service) planner.Shape {
 	if s.Port != 0 && (s.Network.Mode == spec.Host || s.Network.Mode == spec.Bridge && !s.Publish.Auto()) {
 		out.PerNode = 1
 	}
-	out.Fixed = s.Kind == spec.Daemon && s.Scale.Strategy == "noop"
+	out.Exact = s.Scale.Exactly
+	out.Fixed = s.Kind == spec.Daemon && s.Scale.Strategy == "noop" || out.Exact
+	out.NoOverlap = out.NoOverlap || out.Exact
 	return out
 }

@@ -54,6 +54,7 @@ type Ask struct {
 	Away   string           // why Consul cannot be asked; "": it answers
 	Spare  int              // containers that it had to give up, because of Short
 	Short  string           // what was said of the node's memory then
+	Lease  string           // why what runs exactly so often may not run here; "": it may
 }
 
 // Plan is what is done next for one service: the steps that can be done now, the
@@ -69,6 +70,10 @@ type Plan struct {
 // comes first, and a container that serves gets its workers before another one is mended.
 func Next(a Ask, s Service) Plan {
 	p := &planning{ask: a}
+	if why := unsure(a); why != "" {
+		p.hold("%s", why) // what runs is stopped, or goes on, by who knows the lease
+		return p.plan
+	}
 	if a.Mode == scale.Observe {
 		p.observe(s)
 		return p.plan
@@ -88,6 +93,20 @@ func Next(a Ask, s Service) Plan {
 	}
 	p.weights(s)
 	return p.plan
+}
+
+// unsure says why nothing is done about a service of which there are never more than
+// so many: what is not sure is not started.
+func unsure(a Ask) string {
+	switch {
+	case !a.Exact:
+		return ""
+	case a.Lease != "":
+		return a.Lease
+	case a.Away != "":
+		return "Consul is away, and whether it may be started is not known without it: " + a.Away
+	}
+	return ""
 }
 
 // planning gathers the plan of one service.
