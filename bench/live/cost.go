@@ -38,7 +38,7 @@ func (g *ground) cost() error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("| processor time of a daemon, 2 services at rest | ms each second |\n|---|---|\n")
+	fmt.Printf("| processor time of a daemon, %d services at rest | ms each second |\n|---|---|\n", len(g.names))
 	for _, row := range []struct {
 		name string
 		ms   float64
