@@ -26,33 +26,29 @@ type story struct {
 }
 
 func stories() ([]story, error) {
-	day, err := simulate.Generate("T1", 1)
-	if err != nil {
-		return nil, err
+	var days [3]*simulate.Trace
+	for k, name := range []string{"T1", "T3", "T5"} {
+		var err error
+		if days[k], err = simulate.Generate(name, 1); err != nil {
+			return nil, err
+		}
 	}
-	const long = 240.0
+	load := func(k int, second float64) float64 {
+		return days[k].RPS[min(int(second), days[k].Len()-1)] * peak / tracePeak
+	}
+	const (
+		day                          = 240.0        // seconds that T1 takes
+		push                         = 14*3600 - 30 // T3 from here, as it is
+		cut, away, outage, usual, up = 20*3600 + 1800, 25 * 60, 30.0, 65.0, 35.0
+	)
 	return []story{
-		{"T1", "a day in 240 s", long, func(s float64) float64 {
-			at := min(int(s/long*simulate.Day), day.Len()-1)
-			return day.RPS[at] * peak / tracePeak
-		}},
-		{"T3", "four times the load, not announced, for 40 s", 100, func(s float64) float64 {
-			if s >= 30 && s < 70 {
-				return peak
+		{"T1", "a day in 240 s", day, func(s float64) float64 { return load(0, s/day*simulate.Day) }},
+		{"T3", "four times the load within 30 s, not announced", 130, func(s float64) float64 { return load(1, push+s) }},
+		{"T5", "an outage, of 30 s: 3 % of the load, then 120 % within 10 s", usual + outage + up, func(s float64) float64 {
+			if s < usual+outage {
+				return load(2, cut-usual+s)
 			}
-			return peak / 4
-		}},
-		{"T5", "an outage: 3 % of the load for 30 s, then 120 % within 10 s", 130, func(s float64) float64 {
-			const usual = 0.75 * peak
-			switch {
-			case s < 65:
-				return usual
-			case s < 95:
-				return 0.03 * usual
-			case s < 105:
-				return usual * (0.03 + 1.17*(s-95)/10)
-			}
-			return 1.2 * usual
+			return load(2, cut+away+s-usual-outage)
 		}},
 	}, nil
 }
