@@ -47,7 +47,7 @@ docs: ## write the man pages in docs/man from the programs
 bench: setup build ## compare with docker run and docker build, and with other DNS servers
 	@$(LAB) run --name $(or $(NAME),bench) --wait 30m -- sh -c './bench/run.sh && ./bench/dns/run.sh'
 
-bench-live: setup build ## measure the autoscaler at work: reaction, traces on real gunicorn, 500 services (11 minutes)
+bench-live: setup build ## measure the autoscaler at work: reaction, traces on real gunicorn, 500 services (12 minutes)
 	@$(LAB) run --name $(or $(NAME),bench-live) --wait 30m -- ./bench/live/run.sh $(BENCH)
 
 bench-scale: ## play the scaling rule and its peers on every trace: the tables of docs/scaling.md (an hour of one core)

@@ -1,28 +1,33 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
 
-// costFor is how long a daemon is watched.
-const costFor = 20 * time.Second
+const (
+	costFor    = 20 * time.Second // that a daemon is watched
+	costSettle = 30 * time.Second // after what was measured before
+)
 
 // cost measures the processor time of the daemon of a node, with its hand and
 // without: the difference is what following wishes and tending costs.
 func (g *ground) cost() error {
-	both, err := spent(g.node, costFor)
-	if err != nil {
-		return err
-	}
-	planner, err := spent(g.planner, costFor)
-	if err != nil {
-		return err
+	time.Sleep(costSettle)
+	var both, planner float64
+	var errs [2]error
+	var all sync.WaitGroup
+	all.Go(func() { both, errs[0] = spent(g.node, costFor) })
+	all.Go(func() { planner, errs[1] = spent(g.planner, costFor) })
+	if all.Wait(); errs[0] != nil || errs[1] != nil {
+		return errors.Join(errs[:]...)
 	}
 	_ = g.node.Process.Signal(syscall.SIGTERM)
 	_ = g.node.Wait()
@@ -38,7 +43,7 @@ func (g *ground) cost() error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("| processor time of a daemon, 2 services at rest | ms each second |\n|---|---|\n")
+	fmt.Printf("| processor time of a daemon, %d services at rest | ms each second |\n|---|---|\n", len(g.names))
 	for _, row := range []struct {
 		name string
 		ms   float64

@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -24,33 +26,29 @@ type story struct {
 }
 
 func stories() ([]story, error) {
-	day, err := simulate.Generate("T1", 1)
-	if err != nil {
-		return nil, err
+	var days [3]*simulate.Trace
+	for k, name := range []string{"T1", "T3", "T5"} {
+		var err error
+		if days[k], err = simulate.Generate(name, 1); err != nil {
+			return nil, err
+		}
 	}
-	const long = 150.0
+	load := func(k int, second float64) float64 {
+		return days[k].RPS[min(int(second), days[k].Len()-1)] * peak / tracePeak
+	}
+	const (
+		day                          = 240.0        // seconds that T1 takes
+		push                         = 14*3600 - 30 // T3 from here, as it is
+		cut, away, outage, usual, up = 20*3600 + 1800, 25 * 60, 30.0, 65.0, 35.0
+	)
 	return []story{
-		{"T1", "a day in 150 s", long, func(s float64) float64 {
-			at := min(int(s/long*simulate.Day), day.Len()-1)
-			return day.RPS[at] * peak / tracePeak
-		}},
-		{"T3", "four times the load, not announced, for 40 s", 100, func(s float64) float64 {
-			if s >= 30 && s < 70 {
-				return peak
+		{"T1", "a day in 240 s", day, func(s float64) float64 { return load(0, s/day*simulate.Day) }},
+		{"T3", "four times the load within 30 s, not announced", 130, func(s float64) float64 { return load(1, push+s) }},
+		{"T5", "an outage, of 30 s: 3 % of the load, then 120 % within 10 s", usual + outage + up, func(s float64) float64 {
+			if s < usual+outage {
+				return load(2, cut-usual+s)
 			}
-			return peak / 4
-		}},
-		{"T5", "an outage: 3 % of the load for 30 s, then 120 % within 10 s", 130, func(s float64) float64 {
-			const usual = 0.75 * peak
-			switch {
-			case s < 65:
-				return usual
-			case s < 95:
-				return 0.03 * usual
-			case s < 105:
-				return usual * (0.03 + 1.17*(s-95)/10)
-			}
-			return 1.2 * usual
+			return load(2, cut+away+s-usual-outage)
 		}},
 	}, nil
 }
@@ -69,59 +67,60 @@ const (
 )
 
 // days plays each story on a service that is scaled and, at the same time and on
-// the same node, on one of a static size: the one that the peak of a usual day needs.
+// the same node, on one of a static size: the one that the peak of a usual day
+// needs. The long story is alone, the short ones go on at once.
 func (g *ground) days(pace float64) error {
 	list, err := stories()
 	if err != nil {
 		return err
 	}
 	fmt.Printf("| trace | service | requests | failed | later than 0.5 s | SLO minutes (p95 wait > 250 ms) | worker-seconds | of static |\n|---|---|---|---|---|---|---|---|\n")
-	for _, s := range list {
-		ours, static, err := g.play(s, pace)
-		if err != nil {
-			return fmt.Errorf("%s: %w", s.name, err)
+	for _, at := range [][]story{list[:1], list[1:]} {
+		done := make([][2]figures, len(at))
+		errs := make([]error, len(at))
+		var all sync.WaitGroup
+		for k, s := range at {
+			all.Go(func() { done[k][0], done[k][1], errs[k] = g.play(s, pace) })
 		}
-		for _, row := range []struct {
-			name string
-			figures
-		}{{"scaled", ours}, {fmt.Sprintf("static, %d workers", g.static), static}} {
-			f := row.figures
-			fmt.Printf("| %s: %s | %s | %d | %d | %.2f %% | %.2f of %.1f | %.0f | %.2f |\n", s.name, s.words, row.name, f.sent, f.failed,
-				100*float64(f.late)/float64(max(f.sent, 1)), float64(f.violated)*piece/60, float64(f.pieces)*piece/60, f.paid, f.paid/static.paid)
+		all.Wait()
+		if err := errors.Join(errs...); err != nil {
+			return err
+		}
+		for k, s := range at {
+			for n, name := range []string{"scaled", fmt.Sprintf("static, %d workers", g.static)} {
+				f := done[k][n]
+				fmt.Printf("| %s: %s | %s | %d | %d | %.2f %% | %.2f of %.1f | %.0f | %.2f |\n", s.name, s.words, name, f.sent, f.failed,
+					100*float64(f.late)/float64(max(f.sent, 1)), float64(f.violated)*piece/60, float64(f.pieces)*piece/60, f.paid, f.paid/done[k][1].paid)
+			}
 		}
 	}
 	fmt.Println()
 	return nil
 }
 
+// play puts one story on both services.
 func (g *ground) play(s story, pace float64) (ours, static figures, err error) {
 	ctx, stop := context.WithTimeout(context.Background(), time.Duration(s.seconds/pace*float64(time.Second)))
 	defer stop()
-	var all sync.WaitGroup
-	errs := make(chan error, 4)
-	for name, f := range map[string]*figures{"ours/web": &ours, "static/web": &static} {
-		url, err := g.address(name)
-		if err != nil {
+	service := app + "/" + strings.ToLower(s.name)
+	urls := [2]string{}
+	for k, name := range []string{service, service + "-static"} {
+		if urls[k], err = g.address(name); err != nil {
 			return ours, static, err
 		}
-		var answered []answer
-		var paid float64
-		var one sync.WaitGroup
-		one.Go(func() { answered = load(ctx, url, func(at float64) float64 { return s.rate(at * pace) }) })
-		one.Go(func() {
-			var err error
-			if paid, err = g.pay(ctx, name); err != nil {
-				errs <- err
-			}
-		})
-		all.Go(func() { one.Wait(); *f = count(answered); f.paid = paid })
+	}
+	var all sync.WaitGroup
+	var answered [2][]answer
+	var paid [2]float64
+	var errs [2]error
+	for k, name := range []string{service, service + "-static"} {
+		all.Go(func() { answered[k] = load(ctx, urls[k], func(at float64) float64 { return s.rate(at * pace) }) })
+		all.Go(func() { paid[k], errs[k] = g.pay(ctx, name) })
 	}
 	all.Wait()
-	select {
-	case err = <-errs:
-	default:
-	}
-	return ours, static, err
+	ours, static = count(answered[0]), count(answered[1])
+	ours.paid, static.paid = paid[0], paid[1]
+	return ours, static, errors.Join(errs[:]...)
 }
 
 // pay sums the workers of a service over time.

@@ -36,16 +36,23 @@ type ground struct {
 	node    *exec.Cmd
 	planner *exec.Cmd
 	consul  *consul.Client
-	static  int    // workers of the service that is not scaled
-	image   string // of the service that is scaled, for what is started by hand
+	static  int    // workers of a service that is not scaled
+	image   string // for what is started by hand
+	names   []string
 }
 
 // needed is how many workers a load of so many requests a second asks for, by the
 // promise that the service makes.
 func needed(rps float64) int { return scale.StaffWait(rps*work, 0.05, 0.1, work, 0) }
 
-func newGround() (g *ground, err error) {
+func newGround(runs int) (g *ground, err error) {
 	g = &ground{static: needed(peak)}
+	for k := range runs {
+		g.names = append(g.names, fmt.Sprintf("r%d", k))
+	}
+	for _, s := range []string{"t1", "t3", "t5"} {
+		g.names = append(g.names, s, s+"-static")
+	}
 	if g.dir, err = os.MkdirTemp(os.Getenv("SVCKIT_TEST_RUN"), "live"); err != nil {
 		return nil, err
 	}
@@ -82,7 +89,7 @@ func (g *ground) start() error {
 	if g.consul, err = consul.OpenAt(strings.TrimPrefix(agent, "http://"), "svc", hclog.NewNullLogger()); err != nil {
 		return err
 	}
-	if err := g.apps(); err != nil {
+	if err := g.build(); err != nil {
 		return err
 	}
 	if g.node, err = g.part("node", "scaled", "node"); err != nil {
@@ -91,16 +98,23 @@ func (g *ground) start() error {
 	if g.planner, err = g.part("run", "scaled", "run"); err != nil {
 		return err
 	}
-	if err := g.await("ours/web", 2); err != nil {
-		return err
+	for _, name := range g.names {
+		n := 2
+		if strings.HasSuffix(name, "-static") {
+			n = g.static
+		}
+		if err := g.await(app+"/"+name, n); err != nil {
+			return err
+		}
 	}
-	return g.await("static/web", g.static)
+	return nil
 }
 
-const appYAML = `app: %s
-build: {dockerfile: Dockerfile, image: %s/%s}
-services:
-  web:
+// app is one app with services of their own for each measurement: what one of them
+// went through changes nothing for the next.
+const app = "live"
+
+const serviceYAML = `  %s:
     command: [gunicorn, -c, gunicorn.conf.py, "app:application"]
     master: gunicorn
     port: 8000
@@ -112,43 +126,47 @@ services:
 // The policy of the service that is scaled: what takes minutes in a day of 24 hours takes seconds here.
 const policy = "strategy: busy_ratio, wait: 5%, wait_over: 100ms, min: 2, start_up: 3s, seasonal: false, down: {after: 10s, step: 50%}"
 
-// apps builds both services and makes them current.
-func (g *ground) apps() error {
-	for app, scaling := range map[string]string{"ours": policy, "static": fmt.Sprintf("strategy: noop, min: %d", g.static)} {
-		dir := filepath.Join(g.dir, app)
-		if err := os.CopyFS(dir, os.DirFS("examples/scale")); err != nil {
-			return err
+// build makes the image of all services, and them current.
+func (g *ground) build() error {
+	dir := filepath.Join(g.dir, app)
+	if err := os.CopyFS(dir, os.DirFS("examples/scale")); err != nil {
+		return err
+	}
+	marks, err := os.ReadFile("examples/marks/svckit_marks.py")
+	if err != nil {
+		return err
+	}
+	text := fmt.Appendf(nil, "app: %s\nbuild: {dockerfile: Dockerfile, image: %s/%s}\nservices:\n", app, registry, app)
+	for _, name := range g.names {
+		scaling := policy
+		if strings.HasSuffix(name, "-static") {
+			scaling = fmt.Sprintf("strategy: noop, min: %d", g.static)
 		}
-		marks, err := os.ReadFile("examples/marks/svckit_marks.py")
-		if err != nil {
-			return err
-		}
-		for name, text := range map[string][]byte{"svckit_marks.py": marks, "app.yaml": fmt.Appendf(nil, appYAML, app, registry, app, scaling)} {
-			if err := os.WriteFile(filepath.Join(dir, name), text, 0o644); err != nil {
-				return err
-			}
-		}
-		if _, err := g.run(dir, "svc-build", "--push", "--build-arg", "BASE=svckit/base:bookworm"); err != nil {
-			return err
-		}
-		out, err := g.run(dir, "svc-run", "releases", "--json", app)
-		if err != nil {
-			return err
-		}
-		var list struct{ Releases []struct{ Release string } }
-		if err := json.Unmarshal(out, &list); err != nil || len(list.Releases) == 0 {
-			return fmt.Errorf("releases of %s: %s: %w", app, out, err)
-		}
-		r, err := g.consul.Release(context.Background(), app, list.Releases[0].Release)
-		if err != nil {
-			return err
-		}
-		g.image = r.Image // both have the same content
-		if _, err := g.run(dir, "svc-run", "promote", app, r.Name); err != nil {
+		text = fmt.Appendf(text, serviceYAML, name, scaling)
+	}
+	for name, text := range map[string][]byte{"svckit_marks.py": marks, "app.yaml": text} {
+		if err := os.WriteFile(filepath.Join(dir, name), text, 0o644); err != nil {
 			return err
 		}
 	}
-	return nil
+	if _, err := g.run(dir, "svc-build", "--push", "--build-arg", "BASE=svckit/base:bookworm"); err != nil {
+		return err
+	}
+	out, err := g.run(dir, "svc-run", "releases", "--json", app)
+	if err != nil {
+		return err
+	}
+	var list struct{ Releases []struct{ Release string } }
+	if err := json.Unmarshal(out, &list); err != nil || len(list.Releases) == 0 {
+		return fmt.Errorf("releases of %s: %s: %w", app, out, err)
+	}
+	r, err := g.consul.Release(context.Background(), app, list.Releases[0].Release)
+	if err != nil {
+		return err
+	}
+	g.image = r.Image
+	_, err = g.run(dir, "svc-run", "promote", app, r.Name)
+	return err
 }
 
 // ready is what serves of a service, as its node says.
@@ -234,8 +252,8 @@ func (g *ground) close() {
 			_ = p.Wait()
 		}
 	}
-	for _, service := range []string{"ours/web", "static/web"} {
-		if _, err := g.run(g.dir, "svc-run", "down", service); err != nil {
+	for _, name := range g.names {
+		if _, err := g.run(g.dir, "svc-run", "down", app+"/"+name); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 		}
 	}

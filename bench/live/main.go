@@ -5,7 +5,7 @@
 //	days   traces played on real gunicorns, beside a static size
 //	cost   processor time of the daemon of a node
 //
-// `make bench-live` runs it in a lab, in about 11 minutes. The machine should do
+// `make bench-live` runs it in a lab, in about 12 minutes. The machine should do
 // nothing else meanwhile.
 package main
 
@@ -38,7 +38,7 @@ func bench(parts []string, runs int, pace float64) error {
 	if !slices.ContainsFunc(parts, func(p string) bool { return p != "many" }) {
 		return nil
 	}
-	g, err := newGround()
+	g, err := newGround(runs)
 	if err != nil {
 		return err
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -25,7 +24,7 @@ func (g *ground) react(runs int) error {
 	enough := (want*9 + 9) / 10
 	rows := []struct {
 		name string
-		run  func(want, enough int) (float64, error)
+		run  func(k, want, enough int) (float64, error)
 	}{
 		{fmt.Sprintf("scaled: step from %d to %d requests/s → %d of %d workers ready", stepFrom, stepTo, enough, want), g.reactOurs},
 		{"docker run: one more container of the same image answers", g.reactRun},
@@ -34,8 +33,8 @@ func (g *ground) react(runs int) error {
 	fmt.Printf("| from … to … | seconds, median | lowest | highest |\n|---|---|---|---|\n")
 	for _, row := range rows {
 		var took []float64
-		for range runs {
-			s, err := row.run(want, enough)
+		for k := range runs {
+			s, err := row.run(k, want, enough)
 			if err != nil {
 				return fmt.Errorf("%s: %w", row.name, err)
 			}
@@ -47,14 +46,9 @@ func (g *ground) react(runs int) error {
 	return nil
 }
 
-func (g *ground) reactOurs(want, enough int) (float64, error) {
-	if err := until(2*time.Minute, "few workers", func() (bool, error) {
-		n, err := g.ready("ours/web")
-		return n > 0 && n < want/2+1, errors.Join(err, fmt.Errorf("%d are ready", n))
-	}); err != nil {
-		return 0, err
-	}
-	url, err := g.address("ours/web")
+func (g *ground) reactOurs(k, _, enough int) (float64, error) {
+	service := fmt.Sprintf("%s/r%d", app, k)
+	url, err := g.address(service)
 	if err != nil {
 		return 0, err
 	}
@@ -71,14 +65,14 @@ func (g *ground) reactOurs(want, enough int) (float64, error) {
 		})
 	}()
 	time.Sleep(steady * time.Second)
-	err = g.await("ours/web", enough)
+	err = g.await(service, enough)
 	took := time.Since(began).Seconds() - steady
 	stop()
 	<-ended
 	return took, err
 }
 
-func (g *ground) reactRun(int, int) (float64, error) {
+func (g *ground) reactRun(int, int, int) (float64, error) {
 	const name = "svckit-bench-one"
 	defer func() { _, _ = g.run(g.dir, "docker", "rm", "--force", name) }()
 	began := time.Now()
@@ -94,7 +88,7 @@ services:
   web: {image: "%s", command: [gunicorn, -c, gunicorn.conf.py, --workers, "1", "app:application"]}
 `
 
-func (g *ground) reactCompose(want, enough int) (float64, error) {
+func (g *ground) reactCompose(_, want, enough int) (float64, error) {
 	dir := filepath.Join(g.dir, "compose")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return 0, err

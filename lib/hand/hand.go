@@ -186,8 +186,10 @@ func (h *Hand) lookOn(ctx context.Context) {
 	}
 }
 
-// report writes the newest report, and tries again where that fails.
+// report writes the newest report, and tries again where that fails: said once,
+// until one was written again.
 func (h *Hand) report(ctx context.Context) {
+	failing := false
 	for {
 		var now fleet.Have
 		select {
@@ -200,9 +202,13 @@ func (h *Hand) report(ctx context.Context) {
 			err := h.cfg.Source.SetHave(limited, now)
 			cancel()
 			if sleep(ctx, havePause); ctx.Err() != nil || err == nil {
+				failing = false
 				break
 			}
-			h.cfg.Log.Debug("report not written", "error", err)
+			if !failing {
+				h.cfg.Log.Warn("report not written: tried again", "error", err)
+			}
+			failing = true
 			select {
 			case now = <-h.have:
 			default:
