@@ -76,7 +76,6 @@ func runOnce(ctx context.Context, w *here.Node, s *tool.Session, wait time.Durat
 	if err != nil {
 		return err
 	}
-	out := ranOnce{App: of.App, Service: of.Service}
 	if s.DryRun {
 		state, held, err := client.CronState(ctx, of.String())
 		if err == nil {
@@ -85,14 +84,22 @@ func runOnce(ctx context.Context, w *here.Node, s *tool.Session, wait time.Durat
 		if err != nil {
 			return err
 		}
-		out.DryRun, out.Changed = true, true
-		out.Steps = []string{
-			"lock " + of.String() + ": a run happens once in the fleet", "pull " + release.Image + ": where it is not here yet",
-			"create a container: release " + service.Release + " is the current one", "start it: asked for by " + node.Who(w.Getenv),
-			fmt.Sprintf("wait for its end: for at most %s", service.Rules.Timeout), "record what became of it, and remove it",
-		}
+		out := wouldRun(of, service, release, node.Who(w.Getenv))
 		return s.Result(out, out.text)
 	}
+	return runHere(ctx, w, s, client, of, service, wait)
+}
+
+// wouldRun is what a dry run prints.
+func wouldRun(of here.Target, service timetable.Service, release fleet.Release, who string) ranOnce {
+	return ranOnce{App: of.App, Service: of.Service, DryRun: true, Changed: true, Steps: []string{
+		"lock " + of.String() + ": a run happens once in the fleet", "pull " + release.Image + ": where it is not here yet",
+		"create a container: release " + service.Release + " is the current one", "start it: asked for by " + who,
+		fmt.Sprintf("wait for its end: for at most %s", service.Rules.Timeout), "record what became of it, and remove it",
+	}}
+}
+
+func runHere(ctx context.Context, w *here.Node, s *tool.Session, client *consul.Client, of here.Target, service timetable.Service, wait time.Duration) error {
 	send := notify.New(s.Program)
 	crons, err := here.OpenCrons(ctx, w, s, func(to []string, m notify.Message) {
 		if err := send.Send(context.WithoutCancel(ctx), to, m); err != nil {
@@ -126,8 +133,7 @@ func runOnce(ctx context.Context, w *here.Node, s *tool.Session, wait time.Durat
 	if err != nil {
 		return err
 	}
-	out.Changed, out.Run = true, &r
-	return verdict(s, out)
+	return verdict(s, ranOnce{App: of.App, Service: of.Service, Changed: true, Run: &r})
 }
 
 // verdict prints a run, and gives the exit code that it deserves.

@@ -65,7 +65,7 @@ func rules() Rules {
 			// Meet the user.
 			{Package: "tool", Imports: []string{"fault", "fleet"}},
 			// The node that a program runs on, with all its parts: what svc-run and svc-reload change it through.
-			{Package: "here", Imports: append(slices.Clone(facts), "apply", "rollout", "code", "consul", "delivery", "dnsd", "docker", "master", "node", "notify", "probe", "tool", "hand", "wish", "cron", "planner", "timetable")},
+			{Package: "here", Imports: append(slices.Clone(facts), "apply", "rollout", "code", "consul", "delivery", "dnsd", "docker", "master", "node", "notify", "probe", "tool", "hand", "wish", "cron", "planner", "scale", "timetable")},
 		},
 		Settled: map[string][]string{
 			"github.com/hashicorp/consul":            {}, // BUSL: never linked into our programs
