@@ -69,8 +69,8 @@ install: build ## install programs, man pages and completions below PREFIX (/usr
 clean: ## remove what was built here; the cache in ~/.cache/svckit stays
 	rm -rf bin
 
-lab: setup build ## a fleet of 4 hosts to look into, until Ctrl-C or make lab-down
-	@$(LAB) fleet --name $(or $(NAME),fleet) || [ $$? -ge 130 ]
+lab: setup build ## a fleet of 5 machines to ssh into, until Ctrl-C or make lab-down
+	@$(LAB) fleet --machines --servers 0 --far 1 --name $(or $(NAME),fleet) || [ $$? -ge 130 ]
 
 lab-down: $(LAB) ## end that fleet, and remove every trace of one that was killed
 	@$(LAB) down --name $(or $(NAME),fleet)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/urfave/cli/v2"
 
@@ -43,6 +44,11 @@ runs.`,
 			if err != nil {
 				return err
 			}
+			orders, err := readOrders(ctx, w, s)
+			if err != nil {
+				return err
+			}
+			o.given = len(orders.Bad) == 0 && slices.ContainsFunc(orders.Freezes, func(f planner.Freeze) bool { return f.Name == name && f.Mode == mode && f.Until == end })
 			o.Words = fmt.Sprintf("%s frozen (%s) %s", shownScope(name), mode, ends(end))
 			return give(ctx, w, s, o, func(ctx context.Context, k *consul.Client) (bool, error) {
 				return true, k.Freeze(ctx, name, scale.Freeze{Mode: mode, Until: end, Who: who(w), Why: c.String("why")})
@@ -62,6 +68,11 @@ func thawCommand(w *here.Node) *cli.Command {
 			if err != nil {
 				return err
 			}
+			orders, err := readOrders(ctx, w, s)
+			if err != nil {
+				return err
+			}
+			o.given = len(orders.Bad) == 0 && !slices.ContainsFunc(orders.Freezes, func(f planner.Freeze) bool { return f.Name == name })
 			o.Words = shownScope(name) + " thawed"
 			return give(ctx, w, s, o, func(ctx context.Context, k *consul.Client) (bool, error) { return k.Thaw(ctx, name) })
 		}),

@@ -24,6 +24,9 @@ type order struct {
 	Changed bool   `json:"changed"`
 	DryRun  bool   `json:"dry_run,omitempty"`
 	Words   string `json:"words"` // what is different now
+	given   bool   // it was given before, by whomever: nothing is written
+	// await is called once it is given, before it is told; nil is allowed.
+	await func(context.Context, *consul.Client) error
 }
 
 // give carries an order out, unless it is a dry run, and writes the audit record.
@@ -32,8 +35,13 @@ func give(ctx context.Context, w *here.Node, s *tool.Session, o order, do func(c
 	if err != nil {
 		return err
 	}
-	if s.DryRun {
-		o.DryRun, o.Changed = true, true
+	if s.DryRun || o.given {
+		o.DryRun, o.Changed = s.DryRun, !o.given
+		if o.await != nil {
+			if err := o.await(ctx, client); err != nil {
+				return err
+			}
+		}
 		return s.Result(o, o.text)
 	}
 	began := w.Now()
@@ -47,6 +55,9 @@ func give(ctx context.Context, w *here.Node, s *tool.Session, o order, do func(c
 			a.Error = err.Error()
 		}
 		w.Record(ctx, s, client, a)
+	}
+	if err == nil && o.await != nil {
+		err = o.await(ctx, client)
 	}
 	if err != nil {
 		return err
@@ -107,7 +118,7 @@ func names(w *here.Node) cli.BashCompleteFunc {
 
 func (o order) text(w io.Writer) {
 	switch {
-	case o.DryRun:
+	case o.DryRun && o.Changed:
 		fmt.Fprintf(w, "would: %s\n", o.Words)
 	case !o.Changed:
 		fmt.Fprintln(w, "nothing to change")

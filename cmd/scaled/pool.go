@@ -213,14 +213,23 @@ func poolLend(w *here.Node) *cli.Command {
 func poolDrain(w *here.Node) *cli.Command {
 	return &cli.Command{
 		Name: "drain", Usage: "empty a node: what runs there is raised elsewhere first", ArgsUsage: "NODE",
-		Flags: []cli.Flag{&cli.BoolFlag{Name: "undo", Usage: "let things be placed there again"}, why(), tool.DryRun()},
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "undo", Usage: "let things be placed there again"},
+			&cli.DurationFlag{Name: "wait", Usage: "wait up to `TIME` until nothing that the planner placed is left there"}, why(), tool.DryRun(),
+		},
 		Action: tool.Action(func(ctx context.Context, s *tool.Session, c *cli.Context) error {
 			if len(s.Args) != 1 {
 				return fault.New(fault.Usage, "expected a node, found %d arguments", len(s.Args))
 			}
 			name, drain := s.Args[0], !c.Bool("undo")
 			words := map[bool]string{true: " is emptied", false: " takes part again"}[drain]
-			return editPools(ctx, w, s, order{Words: name + words}, func(e *poolEdit) error {
+			o := order{Words: name + words}
+			if drain && c.IsSet("wait") && !s.DryRun {
+				o.await = func(ctx context.Context, k *consul.Client) error {
+					return awaitEmpty(ctx, s, k, name, c.Duration("wait"))
+				}
+			}
+			return editPools(ctx, w, s, o, func(e *poolEdit) error {
 				at := cmp.Or(e.poolOf(name), e.home(name))
 				if at == "" {
 					return fault.WithHint(fault.New(fault.NotFound, "node %s has no monitor", name), "scaled pool list")
@@ -253,6 +262,7 @@ func editPools(ctx context.Context, w *here.Node, s *tool.Session, o order, edit
 		return err
 	}
 	e := &poolEdit{pools: map[string]*planner.Membership{}, changed: map[string]bool{}}
+	before := orders.Pools
 	if e.monitors, err = client.Monitors(ctx); err != nil {
 		return err
 	}
@@ -263,6 +273,12 @@ func editPools(ctx context.Context, w *here.Node, s *tool.Session, o order, edit
 	if err := edit(e); err != nil {
 		return err
 	}
+	for _, p := range before {
+		if e.changed[p.Name] && samePool(p, *e.pools[p.Name]) {
+			delete(e.changed, p.Name)
+		}
+	}
+	o.given = len(e.changed) == 0
 	return give(ctx, w, s, o, func(ctx context.Context, k *consul.Client) (bool, error) {
 		// The pool that a node comes to is written before the one it leaves: cut in
 		// between, it is in two, of which the planner takes the first by name.

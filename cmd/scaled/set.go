@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"reflect"
 
 	"github.com/urfave/cli/v2"
 
@@ -34,12 +35,16 @@ carries it out in its next cycle; where none does, this call does so itself, wit
 			if err != nil {
 				return err
 			}
-			o := order{Service: name, Words: name + ": " + words}
+			orders, err := readOrders(ctx, w, s)
+			if err != nil {
+				return err
+			}
+			o := order{Service: name, Words: name + ": " + words, given: len(orders.Bad) == 0 && sameHand(orders.Hands, name, hand)}
 			err = give(ctx, w, s, o, func(ctx context.Context, k *consul.Client) (bool, error) {
 				changed, err := k.SetHand(ctx, name, hand)
 				return changed || hand != nil && err == nil, err
 			})
-			if err != nil || s.DryRun {
+			if err != nil || s.DryRun || o.given {
 				return err
 			}
 			return carryOut(ctx, w, s)
@@ -77,6 +82,16 @@ func handOf(w *here.Node, c *cli.Context) (*scale.Hand, string, error) {
 		}
 	}
 	return &h, words + ends(end), nil
+}
+
+// sameHand reports whether just that was set before. Who said it and why do not count, an end does.
+func sameHand(hands map[string]scale.Hand, name string, hand *scale.Hand) bool {
+	have, set := hands[name]
+	if hand == nil || !set {
+		return hand == nil && !set
+	}
+	have.Who, have.Why = hand.Who, hand.Why
+	return reflect.DeepEqual(have, *hand)
 }
 
 // carryOut plans one cycle where no planner leads.

@@ -16,7 +16,7 @@ import (
 func TestOnlyPackagesOfMissingProgramsAreInstalled(t *testing.T) {
 	there := []string{"git", "containerd", "runc", "ip", "nsenter", "mmdebstrap", "gcc", "ps", "zsh"}
 	got := missingPackages(func(program string) bool { return slices.Contains(there, program) })
-	if want := []string{"apparmor", "chromium", "curl", "dnsmasq-base", "dnsperf", "docker-compose", "docker.io", "fish", "hey", "iptables", "jq", "rabbitmq-server", "redis-tools", "systemd", "wrk"}; !slices.Equal(got, want) {
+	if want := []string{"ansible-core", "ansible-lint", "apparmor", "chromium", "curl", "dnsmasq-base", "dnsperf", "docker-compose", "docker.io", "fish", "hey", "iptables", "jq", "openssh-client", "rabbitmq-server", "redis-tools", "systemd", "wrk"}; !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 }

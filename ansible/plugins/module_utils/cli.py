@@ -97,6 +97,9 @@ def fail(module, program, words, code, said):
 def plan_of(result):
     """The steps of a plan as lines, each with its reason."""
     lines = []
+    for service in result.get("services") or []:  # of those that do something about all services of a node
+        if isinstance(service, dict) and service.get("steps"):
+            lines += ["%s/%s: %s" % (service.get("app"), service.get("service"), line) for line in plan_of(service)]
     for step in result.get("steps") or []:
         line = " ".join(str(step[k]) for k in ("action", "do", "target") if step.get(k))
         why = step.get("reason") or step.get("why")

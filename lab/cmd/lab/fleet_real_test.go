@@ -64,6 +64,29 @@ func TestFleetIsKeptUntilItIsTakenDownAndLeavesNothing(t *testing.T) {
 	}
 }
 
+// All processes of machines end with the one that made them, by themselves.
+func TestKilledFleetOfMachinesLeavesNoProcess(t *testing.T) {
+	f := newFleetByHand(t, "--machines", "--servers", "0")
+	f.up(t)
+	if t.Failed() {
+		t.FailNow()
+	}
+	output(t, f.bin, "on", "--name", f.name, "node1", "sh", "-c", "systemctl start docker && docker run --detach --init svckit/base:bookworm sleep 600")
+	if err := f.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = f.cmd.Wait()
+	for end := time.Now().Add(time.Minute); len(f.processes(t)) > 0; time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("after a minute there are: %s", strings.Join(f.processes(t), ", "))
+		}
+	}
+	output(t, f.bin, "down", "--name", f.name)
+	if left := f.traces(t); len(left) > 0 {
+		t.Errorf("left: %s", strings.Join(left, ", "))
+	}
+}
+
 // fleetByHand is a process that keeps a fleet.
 type fleetByHand struct {
 	labUnderTest
@@ -71,13 +94,13 @@ type fleetByHand struct {
 	said *os.File
 }
 
-func newFleetByHand(t *testing.T) *fleetByHand {
+func newFleetByHand(t *testing.T, more ...string) *fleetByHand {
 	f := &fleetByHand{labUnderTest: newLab(t)}
 	var err error
 	if f.said, err = os.Create(t.TempDir() + "/said"); err != nil {
 		t.Fatal(err)
 	}
-	f.cmd = exec.Command(f.bin, "fleet", "--name", f.name, "--hosts", "1", "--servers", "1")
+	f.cmd = exec.Command(f.bin, append([]string{"fleet", "--name", f.name, "--hosts", "1", "--servers", "1"}, more...)...)
 	f.cmd.Stdout, f.cmd.Stderr = f.said, f.said
 	f.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	return f
@@ -95,7 +118,7 @@ func (f *fleetByHand) up(t *testing.T) {
 			t.Errorf("the fleet is not up: %v\n%s", err, text)
 			return
 		}
-		if bytes.Contains(text, []byte("nsenter --net=/run/netns/svckit-"+f.name+".f0node1 env CONSUL_HTTP_ADDR=")) {
+		if bytes.Contains(text, []byte("nsenter --net=/run/netns/svckit-"+f.name+".f0node1 env CONSUL_HTTP_ADDR=")) || bytes.Contains(text, []byte("ssh/config node1")) {
 			return
 		}
 	}

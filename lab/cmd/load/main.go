@@ -6,7 +6,6 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"net/http"
 	"os"
 	"os/signal"
 	"syscall"
@@ -21,6 +20,8 @@ func main() {
 	limit := flag.Duration("for", time.Minute, "longest time")
 	where := flag.String("where", "", "only print where `NAME` is found, host:port")
 	all := flag.Bool("all", false, "with -where: every answer, with its name")
+	plain := flag.Bool("plain", false, "find the service by plain A answers; the port is the URL's")
+	least := flag.Int64("least", 0, "go on after an interruption until so many requests were answered")
 	flag.Parse()
 	if *where != "" {
 		os.Exit(show(*server, *where, *all))
@@ -31,11 +32,23 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	clients := []*http.Client{load.Client(*server, false), load.Client(*server, true), load.Client(*server, true)}
-	l := load.Start(flag.Arg(0), clients...)
+	client := load.Client
+	if *plain {
+		client = load.PlainClient
+	}
+	l := load.Start(flag.Arg(0), client(*server, false), client(*server, true), client(*server, true))
+	end := time.After(*limit)
 	select {
 	case <-ctx.Done():
-	case <-time.After(*limit):
+	case <-end:
+	}
+	for tick := time.NewTicker(50 * time.Millisecond); ctx.Err() != nil && l.Done.Load() < *least; {
+		select {
+		case <-tick.C:
+			continue
+		case <-end:
+		}
+		break
 	}
 	l.Stop()
 	fmt.Printf("%d requests answered, %d failed (one client resolves for each request, two keep their connection)\n", l.Done.Load(), l.Failed.Load())
