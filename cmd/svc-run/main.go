@@ -22,7 +22,7 @@ A service is named APP/SERVICE or, in a folder with an app.yaml, SERVICE.`,
 			upCommand(w), downCommand(w), rollbackCommand(w), restoreCommand(w),
 			psCommand(w), logsCommand(w), configCommand(w),
 			releasesCommand(w), promoteCommand(w), deployCommand(w), pullCommand(w),
-			auditCommand(w), doctorCommand(w),
+			auditCommand(w), aclCommand(w), doctorCommand(w),
 			devCommand(w),
 		},
 	}

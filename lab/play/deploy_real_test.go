@@ -112,15 +112,20 @@ func (s *shop) load(h *lab.Host) func() {
 	if out, err := bring.CombinedOutput(); err != nil {
 		s.t.Fatalf("bring the loader to the host: %v\n%s", err, out)
 	}
-	cmd := h.Command(s.t, "/root/load", "-dns", "127.0.0.1:53", "-for", "8m", "http://shop-web.service.consul/")
+	// A signal would end nsenter alone, which waits for what it started in the machine's process table.
+	cmd := h.Command(s.t, "sh", "-c", "/root/load -dns 127.0.0.1:53 -for 8m http://shop-web.service.consul/ & pid=$!; read end; kill -TERM $pid; wait $pid")
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := cmd.Start(); err != nil {
+	stop, err := cmd.StdinPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
 		s.t.Fatal(err)
 	}
 	return func() {
 		s.t.Helper()
-		_ = cmd.Process.Signal(os.Interrupt)
+		_ = stop.Close()
 		err := cmd.Wait()
 		s.t.Logf("load: %s", out.String())
 		m := regexp.MustCompile(`(\d+) requests answered, (\d+) failed`).FindStringSubmatch(out.String())
