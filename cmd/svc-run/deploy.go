@@ -105,9 +105,12 @@ func (d *deployment) change(ctx context.Context, next func(deploy.State) (deploy
 }
 
 // record writes what a command did to the journal.
-func (d *deployment) record(ctx context.Context, began time.Time, steps []string, changed bool, err error) {
+func (d *deployment) record(ctx context.Context, began time.Time, steps []deploy.Step, changed bool, err error) {
 	a := fleet.Audit{
-		At: began.UTC(), App: d.app, Plan: steps, Result: fault.KindOf(err).String(), Changed: changed, Seconds: d.w.Now().Sub(began).Seconds(),
+		At: began.UTC(), App: d.app, Result: fault.KindOf(err).String(), Changed: changed, Seconds: d.w.Now().Sub(began).Seconds(),
+	}
+	for _, s := range steps {
+		a.Plan = append(a.Plan, s.String())
 	}
 	if err != nil {
 		a.Error = d.s.Veil(err.Error())
@@ -124,15 +127,15 @@ func holderOf(w *here.Node) string {
 // deployView is a deploy as commands print it.
 type deployView struct {
 	deploy.State
-	Ended   bool     `json:"ended"`
-	Rounds  int      `json:"rounds"`            // calls of step on every node, each with an advance, that there can still be
-	Open    []string `json:"open"`              // nodes whose turn it is
-	Lacking []string `json:"lacking,omitempty"` // of these, who has not said how it ended
-	Took    string   `json:"took,omitempty"`    // what was taken over from an earlier run
-	Notes   []string `json:"notes,omitempty"`
-	Steps   []string `json:"steps,omitempty"`
-	DryRun  bool     `json:"dry_run,omitempty"`
-	Changed bool     `json:"changed"` // something that runs, or that is to run, is another one now
+	Ended   bool          `json:"ended"`
+	Rounds  int           `json:"rounds"`            // calls of step on every node, each with an advance, that there can still be
+	Open    []string      `json:"open"`              // nodes whose turn it is
+	Lacking []string      `json:"lacking,omitempty"` // of these, who has not said how it ended
+	Took    string        `json:"took,omitempty"`    // what was taken over from an earlier run
+	Notes   []string      `json:"notes,omitempty"`
+	Steps   []deploy.Step `json:"steps,omitempty"`
+	DryRun  bool          `json:"dry_run,omitempty"`
+	Changed bool          `json:"changed"` // something that runs, or that is to run, is another one now
 }
 
 func viewOf(st deploy.State) deployView {
@@ -150,7 +153,7 @@ func (v deployView) write(out io.Writer, s *tool.Session) {
 		fmt.Fprintln(out, "would:")
 	}
 	for i, step := range v.Steps {
-		fmt.Fprintf(out, "%d. %s\n", i+1, s.Paint(tool.Plain, step))
+		fmt.Fprintf(out, "%d. %s\n", i+1, s.Paint(tool.Plain, step.String()))
 	}
 	if v.Took != "" {
 		fmt.Fprintln(out, "goes on with "+s.Paint(tool.Plain, v.Took))

@@ -137,7 +137,7 @@ func (d *deployment) turning(ctx context.Context, from, to deploy.State) {
 			d.s.Log.Warn("release not marked failed", "error", err)
 		}
 	}
-	d.record(ctx, d.w.Now(), []string{"turn back: " + f.Words()}, false, nil)
+	d.record(ctx, d.w.Now(), []deploy.Step{{Do: "turn back", Why: f.Words()}}, false, nil)
 	app, err := apply.SpecOf(r)
 	if err != nil {
 		return
@@ -194,7 +194,7 @@ func (d *deployment) finish(ctx context.Context) error {
 		st, err = d.change(ctx, func(st deploy.State) (deploy.State, error) { return deploy.Finish(st, d.w.Now().UTC()) })
 	}
 	if !d.s.DryRun {
-		d.record(ctx, began, append(steps, "deployed on "+strings.Join(st.Members(), ", ")), changed, err)
+		d.record(ctx, began, append(steps, deploy.Step{Do: "end the deploy on " + strings.Join(st.Members(), ", "), Why: "every node is done"}), changed, err)
 	}
 	if err != nil {
 		return err
@@ -205,7 +205,7 @@ func (d *deployment) finish(ctx context.Context) error {
 }
 
 // promote makes what was proven the current release.
-func (d *deployment) promote(ctx context.Context, st deploy.State) (changed bool, steps []string, err error) {
+func (d *deployment) promote(ctx context.Context, st deploy.State) (changed bool, steps []deploy.Step, err error) {
 	release, err := d.client.Release(ctx, d.app, st.Release)
 	if err != nil {
 		return false, nil, err
@@ -217,11 +217,13 @@ func (d *deployment) promote(ctx context.Context, st deploy.State) (changed bool
 	plan, err := planPromotion(promotion{
 		app: d.app, release: st.Release, service: st.Only, image: st.Image, force: true, by: node.Who(d.w.Getenv), now: d.w.Now().UTC(),
 	}, release, current)
-	if err != nil || d.s.DryRun {
-		return false, plan.words(), err
+	for _, s := range plan.Steps {
+		steps = append(steps, deploy.Step(s))
 	}
-	changed, err = plan.carryOut(ctx, d.client)
-	return changed, plan.words(), err
+	if err == nil && !d.s.DryRun {
+		changed, err = plan.carryOut(ctx, d.client)
+	}
+	return changed, steps, err
 }
 
 // failedDeploy is the end of a deploy that went back.
@@ -283,7 +285,7 @@ func deployAbortCommand(w *here.Node) *cli.Command {
 				return err
 			}
 			if !s.DryRun {
-				d.record(ctx, began, []string{"turn back: " + why}, false, nil)
+				d.record(ctx, began, []deploy.Step{{Do: "turn back", Why: why}}, false, nil)
 			}
 			v := viewOf(to)
 			v.DryRun = s.DryRun

@@ -84,13 +84,14 @@ func (s State) chunks(names []string) (out [][]string) {
 }
 
 // Rounds is how often the nodes of a deploy must be called at most until it has
-// ended: for the pull, for each batch, and for as many batches back.
+// ended: for the pull, for each batch, and for the way back, in which those that
+// failed make one batch more. Nodes that an earlier run has left may need a batch each.
 func (s State) Rounds() int {
-	touched := len(s.Returns)
-	if s.Phase != Back {
-		touched = 2*len(s.Batches) + len(s.Nodes) // a failed batch goes first, and zones may cut differently
+	if s.Phase == Back {
+		return len(s.Returns)
 	}
-	return 1 + len(s.Batches) + min(touched, len(s.Nodes))
+	left := len(s.Nodes) - len(s.planned())
+	return 1 + len(s.Batches) + min(len(s.Batches)+1+left, len(s.Nodes))
 }
 
 // returns are the batches in which a deploy goes back: the nodes that failed first, since they may serve what is bad.
@@ -108,15 +109,23 @@ func (s State) returns() [][]string {
 	return append(s.chunks(s.byZone(broken)), s.chunks(s.byZone(others))...)
 }
 
+// Step is one thing that a deploy does, and why then.
+type Step struct {
+	Do  string `json:"do"`
+	Why string `json:"why"`
+}
+
+func (s Step) String() string { return s.Do + ": " + s.Why }
+
 // Steps is a plan in words, for people and for the journal.
-func (s State) Steps() []string {
-	out := []string{fmt.Sprintf("pull %s on %s", s.Image, strings.Join(s.planned(), ", "))}
+func (s State) Steps() []Step {
+	out := []Step{{fmt.Sprintf("pull %s on %s", s.Image, strings.Join(s.planned(), ", ")), "no node changes before all have the images"}}
 	for i, b := range s.Batches {
-		why := ""
+		why := fmt.Sprintf("at most %d at once, of one zone", s.Size)
 		if i == 0 && len(s.Batches) > 1 {
-			why = " first"
+			why = "first, so that what is bad reaches no more"
 		}
-		out = append(out, fmt.Sprintf("bring %s to %s%s", strings.Join(b, ", "), s.Release, why))
+		out = append(out, Step{fmt.Sprintf("bring %s to %s", strings.Join(b, ", "), s.Release), why})
 	}
-	return append(out, fmt.Sprintf("make %s the current release, and mark it stable", s.Release))
+	return append(out, Step{fmt.Sprintf("make %s the current release, and mark it stable", s.Release), "every node runs it"})
 }

@@ -170,13 +170,15 @@ func (s *State) enter(phase Phase, i int, p Passing) (hold string) {
 	to.Phase, to.At = phase, i
 	changing := slices.DeleteFunc(slices.Clone(to.open()), func(name string) bool { return to.lasting(to.Nodes[name]) })
 	for _, service := range s.Tight {
-		left := 0
+		left, taken := 0, 0 // of those that pass now; one that does not is missed by nobody
 		for _, name := range p[service] {
-			if !slices.Contains(changing, name) {
+			if slices.Contains(changing, name) {
+				taken++
+			} else {
 				left++
 			}
 		}
-		if len(changing) > 0 && left < s.Floor {
+		if taken > 0 && left < s.Floor {
 			return fmt.Sprintf("%s passes on %d nodes beside %s, and %d must", service, left, strings.Join(changing, ", "), s.Floor)
 		}
 	}

@@ -165,9 +165,11 @@ func TestABatchThatStopsFirstWaitsForTheRest(t *testing.T) {
 	if hold != "web passes on 1 nodes beside n1, n2, and 2 must" {
 		t.Errorf("hold %q", hold)
 	}
-	next, _, hold := Advance(p.s, Passing{"web": {"n1", "n2", "n3", "n4"}}, true, p.now)
-	if hold != "" || next.Phase != Forward {
-		t.Errorf("hold %q in %s", hold, next.Phase)
+	for _, passing := range [][]string{{"n1", "n2", "n3", "n4"}, {"n3", "n4"}, {"n4"}, nil} { // the last ones: a first deploy
+		next, _, hold := Advance(p.s, Passing{"web": passing}, true, p.now)
+		if hold != "" || next.Phase != Forward {
+			t.Errorf("passing on %q: hold %q in %s", passing, hold, next.Phase)
+		}
 	}
 }
 

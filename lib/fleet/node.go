@@ -59,6 +59,13 @@ type Image struct {
 	Size       int64 // bytes
 }
 
+// Volume is a named volume of the engine.
+type Volume struct {
+	Name  string
+	Path  string   // on the node, where the engine keeps it there; "" or unreadable with other drivers
+	Users []string // names of the containers that mount it, running or not
+}
+
 // Process is one process in a container, with pids of the host.
 type Process struct {
 	PID, Parent int

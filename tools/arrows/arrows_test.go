@@ -26,6 +26,7 @@ func rules() Rules {
 			{Package: "deploy", Imports: facts, Pure: true}, // how a release goes over the fleet, and comes back
 			{Package: "cron", Imports: facts, Pure: true},   // when services of kind cron run
 			{Package: "dockerfile", Imports: facts, Pure: true},
+			{Package: "rights", Imports: facts, Pure: true}, // what a role may do in Consul
 			{Package: "rollout", Imports: append(slices.Clone(facts), "cpuset"), Pure: true},
 			{Package: "settle", Imports: facts, Pure: true},
 			{Package: "place", Pure: true},
