@@ -4,7 +4,6 @@ package play
 
 import (
 	"encoding/json"
-	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -116,7 +115,7 @@ func consulDenies(t *testing.T, f *Fleet) {
 		return strings.Count(out, `"Node":`) == 4
 	})
 	f.eventually(t, "node4", "getent hosts consul.service.consul", func(out string) bool { return strings.Contains(out, "10.88.") })
-	for path, want := range map[string]string{"/v1/kv/svc/apps/?recurse": "403", "/v1/agent/self": "403", "/v1/status/leader": "200"} {
+	for path, want := range map[string]string{"/v1/kv/svc/apps/shop/current": "403", "/v1/agent/self": "403", "/v1/status/leader": "200"} {
 		if got := f.on(t, "node4", "curl -sS -o /dev/null -w '%{http_code}' '127.0.0.1:8500"+path+"'"); got != want {
 			t.Errorf("%s without a token: %s, want %s", path, got, want)
 		}
