@@ -117,6 +117,14 @@ func (l leader) SetPools(context.Context, []planner.Membership) (fleet.Written, 
 	return fleet.Written{}, nil
 }
 
+func (l leader) Learned(context.Context) ([]planner.Learned, map[string]string, error) {
+	return nil, nil, nil
+}
+
+func (l leader) SetLearned(context.Context, []planner.Learned) (fleet.Written, error) {
+	return fleet.Written{}, nil
+}
+
 // plan leads until ctx ends; a new leader comes now and then.
 func (c *cluster) plan(ctx context.Context) {
 	for ctx.Err() == nil {
