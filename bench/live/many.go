@@ -80,7 +80,7 @@ func many(pace float64) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	server := exec.Command(os.Getenv("SVCKIT_TEST_CONSUL"), "agent", "-server", "-bootstrap-expect=1", "-node=bench", "-bind=127.0.0.1", "-data-dir="+dir+"/consul", "-log-level=error", "-hcl", "performance { raft_multiplier = 1 }")
 	server.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := server.Start(); err != nil {

@@ -138,8 +138,8 @@ func TestTwoRunsNeverGoOnAtOnceAndAnInterruptedOneIsStopped(t *testing.T) {
 	if err := first.Start(); err != nil {
 		t.Fatal(err)
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- first.Wait() }()
+	ended := make(chan struct{})
+	go func() { _ = first.Wait(); close(ended) }()
 	t.Cleanup(func() { _ = first.Process.Kill() })
 	r.until("the program runs", func() bool {
 		all, err := r.engine.Instances(t.Context(), r.app, "web")
@@ -159,7 +159,7 @@ func TestTwoRunsNeverGoOnAtOnceAndAnInterruptedOneIsStopped(t *testing.T) {
 		t.Fatal(err)
 	}
 	select {
-	case <-ended:
+	case <-ended: // by the signal
 	case <-time.After(time.Minute):
 		t.Fatal("the run does not end")
 	}

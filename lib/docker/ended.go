@@ -18,7 +18,8 @@ func (e *Engine) Ended(ctx context.Context, id string) (fleet.Instance, error) {
 		ended, broken := e.api.ContainerWait(ctx, id, container.WaitConditionNotRunning)
 		select {
 		case <-ended:
-		case <-broken: // what it is about is asked below
+		case err := <-broken: // what it is about is asked below
+			e.log.Debug("waiting for the end of a container was cut short", "container", id, "error", err)
 		case <-ctx.Done():
 			return fleet.Instance{}, ctx.Err()
 		}
