@@ -97,7 +97,7 @@ func TestAPlannerNeedsTheRightsOfItsBook(t *testing.T) {
 	}
 	for n, rule := range rules {
 		less := append(rules[:n:n], rules[n+1:]...)
-		said, code := call(less, "set", "--size", fmt.Sprint(5+n), "shop/web")
+		said, code := call(less, "set", "--size", fmt.Sprint(7+n), "shop/web")
 		named := regexp.MustCompile(`"([^"]*)"`).FindString(rule)
 		if code == 0 && !strings.Contains(said, "no audit record") || !strings.Contains(said, "permission") && !strings.Contains(said, "not allowed") {
 			t.Errorf("without %s: exit %d: %s", rule, code, said)

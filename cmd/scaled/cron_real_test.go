@@ -58,7 +58,7 @@ func TestACronServiceTicksOnceInTheFleetWhileNodesDie(t *testing.T) {
 	f.on(at, "node")
 	f.ended(t, "clock/tick", third.ID)
 	f.until(t, "the machine that came back has nothing of its run", func() bool {
-		list, ok := labels(at, fleet.LabelRun)
+		list, ok := labels(at.Docker(), fleet.LabelRun)
 		return ok && !slices.Contains(list, second.ID)
 	})
 
@@ -149,10 +149,10 @@ func (f *wholeFleet) host(name string) *lab.Host {
 	return nil
 }
 
-// labels are what a label of the containers of a host says, of those that a filter lets
-// through, e.g. "status=running"; false where its engine does not answer.
-func labels(h *lab.Host, label string, filters ...string) ([]string, bool) {
-	args := []string{"--host", h.Docker(), "ps", "--all", "--format", `{{.Label "` + label + `"}}`}
+// labels are what a label of the containers of an engine says, of those that a filter lets
+// through, e.g. "status=running"; false where it does not answer.
+func labels(engine, label string, filters ...string) ([]string, bool) {
+	args := []string{"--host", engine, "ps", "--all", "--format", `{{.Label "` + label + `"}}`}
 	for _, f := range filters {
 		args = append(args, "--filter", f)
 	}
