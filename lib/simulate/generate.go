@@ -161,7 +161,7 @@ func Week(seed uint64) []*Trace {
 func Random(seed uint64) (*Trace, int) {
 	d := NewDice(seed, "random")
 	between := func(low, high float64) float64 { return low * math.Pow(high/low, d.Float()) }
-	size := between(0.7, 150)
+	size := between(0.7, 400)
 	service := between(0.02, 2)
 	startUp := int(between(5, 120))
 	t := &Trace{Name: "random", RPS: make([]float64, Day/2), Service: make([]float64, Day/2)}
