@@ -22,8 +22,11 @@ func (f *Fleet) plugSwitch(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// The link in the lab's network has the fleet's number: there may be others.
-	return f.plug(ctx, f.lab, fmt.Sprintf("fleet%d", f.number), f.address(254), "lab")
+	// The link in the lab's network has the fleet's number: there may be others. That of a
+	// fleet which has just ended goes when the kernel finds the time: not waited for.
+	link := fmt.Sprintf("fleet%d", f.number)
+	_ = ip(ctx, f.lab, "link del "+link) // an error where there is none
+	return f.plug(ctx, f.lab, link, f.address(254), "lab")
 }
 
 // plug gives a place an interface with an address on the bridge; port is its other end.
