@@ -35,6 +35,23 @@ func (w *world) done() []string {
 	return slices.Clone(w.steps)
 }
 
+// stopped is what had to stop since its node had no lease.
+func (w *world) stopped() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.yields)
+}
+
+// states are those of a service's containers.
+func (w *world) states(service string) (out []fleet.State) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, c := range w.services[service].Containers {
+		out = append(out, c.State)
+	}
+	return out
+}
+
 func TestWhatRunsExactlySoOftenNeedsTheLease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -59,8 +76,8 @@ func TestWhatRunsExactlySoOftenNeedsTheLease(t *testing.T) {
 		w.lease <- leased{}
 		w.pass(2 * time.Second)
 		w.mu.Lock()
-		if !slices.Equal(w.yields, []string{"shop/single"}) || w.services["shop/web"].Containers[0].State != fleet.Running {
-			t.Errorf("stopped %q, and shop/web is %v", w.yields, w.services["shop/web"].Containers)
+		if got, web := w.stopped(), w.states("shop/web"); !slices.Equal(got, []string{"shop/single"}) || web[0] != fleet.Running {
+			t.Errorf("stopped %q, and shop/web is %v", got, web)
 		}
 		w.mu.Unlock()
 		w.pass(time.Minute)
@@ -92,12 +109,12 @@ func TestADaemonThatComesBackWithoutALeaseStopsWhatNeedsIt(t *testing.T) {
 		defer func() { w.stop() }()
 		w.fail(fault.New(fault.Unreachable, "no route"))
 		w.pass(fleet.LeaseFence - 3*time.Second)
-		if len(w.yields) > 0 {
-			t.Errorf("stopped at once: %q", w.yields)
+		if got := w.stopped(); len(got) > 0 {
+			t.Errorf("stopped at once: %q", got)
 		}
 		w.pass(4 * time.Second)
-		if !slices.Equal(w.yields, []string{"shop/single"}) {
-			t.Errorf("stopped %q", w.yields)
+		if got := w.stopped(); !slices.Equal(got, []string{"shop/single"}) {
+			t.Errorf("stopped %q", got)
 		}
 	})
 }
