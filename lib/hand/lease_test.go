@@ -75,11 +75,9 @@ func TestWhatRunsExactlySoOftenNeedsTheLease(t *testing.T) {
 		w.fail(fault.New(fault.Unreachable, "no route"))
 		w.lease <- leased{}
 		w.pass(2 * time.Second)
-		w.mu.Lock()
 		if got, web := w.stopped(), w.states("shop/web"); !slices.Equal(got, []string{"shop/single"}) || web[0] != fleet.Running {
 			t.Errorf("stopped %q, and shop/web is %v", got, web)
 		}
-		w.mu.Unlock()
 		w.pass(time.Minute)
 		if got := w.done(); slices.Contains(got[2:], "shop/single wake 2") || len(got) != 2 {
 			t.Errorf("it was started again: %q", got)

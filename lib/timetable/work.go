@@ -39,9 +39,10 @@ func (w *work) all(ctx context.Context) {
 	w.Log.Info("run claimed", "service", w.service.Name, "run", w.run.ID, "tick", w.run.Tick)
 	ready, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	lost := w.lock.Lost() // of the lock that it is made ready under; w.lock changes later
 	go func() {
 		select {
-		case <-w.lock.Lost():
+		case <-lost:
 			cancel(errLockLost)
 		case <-ready.Done():
 		}
