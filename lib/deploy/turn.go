@@ -78,13 +78,13 @@ func Note(s State, node string, do Do, why *Failure, now time.Time) (State, bool
 	return s, true
 }
 
-// maxOutput bounds what a failure keeps of an output, in bytes.
+// maxOutput bounds what a failure keeps of the end of an output, in bytes: what went wrong stands there.
 const maxOutput = 1500
 
 func bounded(f Failure, node string) *Failure {
 	f.Node = node
 	if len(f.Output) > maxOutput {
-		f.Output = strings.ToValidUTF8(f.Output[:maxOutput], "") + "…"
+		f.Output = "…" + strings.ToValidUTF8(f.Output[len(f.Output)-maxOutput:], "")
 	}
 	return &f
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"svckit/lib/fault"
 )
@@ -307,5 +308,12 @@ func TestEveryDeployEndsWhole(t *testing.T) {
 				t.Fatalf("seed %d: stable, and bad on %s", seed, n)
 			}
 		}
+	}
+}
+
+func TestOfALongOutputTheEndIsKept(t *testing.T) {
+	got := bounded(Failure{Output: strings.Repeat("é", maxOutput) + "\nTypeError: the reason"}, "node1").Output
+	if !strings.HasSuffix(got, "TypeError: the reason") || len(got) > maxOutput+len("…") || !utf8.ValidString(got) {
+		t.Errorf("%d bytes, ending in %q", len(got), got[max(0, len(got)-30):])
 	}
 }
