@@ -49,16 +49,7 @@ options:
   wait_lock:
     description: How long to wait for somebody else's lock, e.g. C(2m).
     type: str
-  program:
-    description: The program, if it is not on PATH.
-    type: path
-  token_file:
-    description: File with the Consul token.
-    type: path
-    default: /etc/svckit/consul.token
-  node_config:
-    description: The node's settings, by default C(/etc/svckit/node.yaml).
-    type: path
+extends_documentation_fragment: svckit.svckit.program
 author: The authors of svckit (@svckit)
 """
 

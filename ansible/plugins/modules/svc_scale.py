@@ -60,16 +60,7 @@ options:
   why:
     description: The reason, for those who read it later.
     type: str
-  program:
-    description: The program, if it is not on PATH.
-    type: path
-  token_file:
-    description: File with the Consul token.
-    type: path
-    default: /etc/svckit/consul.token
-  node_config:
-    description: The node's settings, by default C(/etc/svckit/node.yaml).
-    type: path
+extends_documentation_fragment: svckit.svckit.program
 author: The authors of svckit (@svckit)
 """
 
