@@ -18,13 +18,15 @@ import (
 
 // result is one row of the table.
 type result struct {
-	name            string
-	perSecond       float64
-	median, worst   time.Duration // p50 and p99 at the rate below
-	cpu             time.Duration // for each query
-	memory          float64       // MiB
-	rate            int
-	lost, completed int
+	name          string
+	perSecond     float64
+	median, worst time.Duration // p50 and p99 at the rate below
+	cpu           time.Duration // for each query
+	flood         float64       // answers a second to the fast generator
+	floodCPU      time.Duration // for each of them
+	memory        float64       // MiB
+	rate          int
+	lost          int
 }
 
 func (r result) String() string {
@@ -35,10 +37,12 @@ func (r result) String() string {
 	if r.lost > 0 {
 		note += fmt.Sprintf(" (%d lost)", r.lost)
 	}
-	return fmt.Sprintf("| %s | %.0f | %.3f | %.3f%s | %.1f | %.0f |", r.name, r.perSecond, ms(r.median), ms(r.worst), note, float64(r.cpu.Nanoseconds())/1000, r.memory)
+	return fmt.Sprintf("| %s | %.0f | %.1f | %.0f | %.1f | %.3f | %.3f%s | %.0f |", r.name, r.perSecond, us(r.cpu), r.flood, us(r.floodCPU), ms(r.median), ms(r.worst), note, r.memory)
 }
 
 func ms(d time.Duration) float64 { return d.Seconds() * 1000 }
+
+func us(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1000 }
 
 const fullRate = 10000
 
@@ -64,22 +68,16 @@ func (g *ground) measure(p peer, length time.Duration) (result, error) {
 	if _, err := g.dnsperf(p, questions, time.Second); err != nil { // warms up
 		return r, err
 	}
-	before, err := cpuTime(p.pid)
+	out, took, err := spent(p, func() (string, error) { return g.dnsperf(p, questions, length, "-q", "200") })
 	if err != nil {
 		return r, err
 	}
-	out, err := g.dnsperf(p, questions, length, "-q", "200")
+	r.perSecond, r.cpu = number(out, "Queries per second:"), took/time.Duration(max(1, number(out, "Queries completed:")))
+	flood, took, err := spent(p, func() (flooded, error) { return g.flood(p, length) })
 	if err != nil {
 		return r, err
 	}
-	after, err := cpuTime(p.pid)
-	if err != nil {
-		return r, err
-	}
-	r.perSecond, r.completed = number(out, "Queries per second:"), int(number(out, "Queries completed:"))
-	if r.completed > 0 {
-		r.cpu = (after - before) / time.Duration(r.completed)
-	}
+	r.flood, r.floodCPU = float64(flood.Answered)/flood.Took.Seconds(), took/time.Duration(max(1, flood.Answered))
 	r.memory = memory(p.pid)
 	r.rate = min(fullRate, int(r.perSecond*0.6))
 	out, err = g.dnsperf(p, questions, length, "-Q", strconv.Itoa(r.rate), "-v")
@@ -89,6 +87,19 @@ func (g *ground) measure(p peer, length time.Duration) (result, error) {
 	r.lost = int(number(out, "Queries lost:"))
 	r.median, r.worst = percentiles(out)
 	return r, nil
+}
+
+// spent is what a server spends of its core while it is asked.
+func spent[T any](p peer, ask func() (T, error)) (out T, took time.Duration, err error) {
+	before, err := cpuTime(p.pid)
+	if err != nil {
+		return out, 0, err
+	}
+	if out, err = ask(); err != nil {
+		return out, 0, err
+	}
+	after, err := cpuTime(p.pid)
+	return out, after - before, err
 }
 
 func ping(p peer) error { return dnsd.Ping(context.Background(), p.address, p.ask) }
