@@ -90,7 +90,7 @@ func TestWhatANodeTellsAgreesWithTheLoad(t *testing.T) {
 		r.until(40*time.Second, name, "ten seconds of load are seen", func(s fleet.ServiceSample) bool {
 			return s.Requests != nil && time.Since(begun) > 14*time.Second
 		})
-		s := r.until(20*time.Second, name, "rate 10 ± 1, service 0.2 to 0.24 s, busy = rate × service ± 10 %, nobody waits", func(s fleet.ServiceSample) bool {
+		s := r.until(time.Minute, name, "rate 10 ± 1, service 0.2 to 0.24 s, busy = rate × service ± 10 %, nobody waits", func(s fleet.ServiceSample) bool {
 			q := s.Requests
 			return q != nil && q.Rate10 > 9 && q.Rate10 < 11 && q.Done10 > 9 && q.Done10 < 11 && q.Service > 0.199 && q.Service < 0.24 &&
 				q.Busy10 > 0.9*q.Done10*q.Service && q.Busy10 < 1.1*q.Done10*q.Service && q.Waiting <= 1
