@@ -120,7 +120,7 @@ const serviceYAML = `  %s:
     port: 8000
     check: {http: /healthz, interval: 1s, timeout: 5s, min_healthy: 1s, deadline: 1m}
     stop: {timeout: 15s, drain: 1s}
-    scale: {%s}
+    scale: {worker: {cpu: 0.02}, %s} # they sleep
 `
 
 // The policy of the service that is scaled: what takes minutes in a day of 24 hours takes seconds here.

@@ -49,7 +49,7 @@ func misplaced() map[string]string {
 	for section, keys := range map[string]string{
 		"build": "dockerfile runtime image args test", "check": "http tcp grpc ttl interval min_healthy deadline",
 		"stop": "signal drain", "deploy": "batch canary floor window", "code": "mount", "config": "env files", "resources": "cpu memory cpu_binding",
-		"scale": "unit strategy target wait min max min_nodes spread survive pool priority wait_over start_up on_blind seasonal schedules exactly", "scale.down": "after step",
+		"scale": "unit strategy target wait min max min_nodes spread survive pool priority wait_over start_up on_blind seasonal schedules exactly worker", "scale.down": "after step",
 		"cron": "within missed busy exclusive", "a service": "command port network publish kind master volumes tags schedule overlap smoke",
 	} {
 		for _, k := range strings.Fields(keys) {

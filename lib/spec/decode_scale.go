@@ -12,7 +12,7 @@ import (
 func (d *decoder) scale(v y.Value, master Master) Scale {
 	f := d.Fields(v, "a mapping such as {strategy: busy_ratio, min: 4}",
 		"unit", "strategy", "target", "wait", "wait_over", "min", "max", "min_nodes", "spread", "survive", "down", "pool", "priority",
-		"start_up", "on_blind", "seasonal", "drain", "queue", "schedules", "exactly")
+		"start_up", "on_blind", "seasonal", "drain", "queue", "schedules", "exactly", "worker")
 	unit, nodes := "workers", 1
 	if master == NoMaster {
 		unit = "instances"
@@ -51,8 +51,22 @@ func (d *decoder) scale(v y.Value, master Master) Scale {
 		Step:  d.Percent(down.Get("step"), 0.10, 1),
 	}
 	s.Schedules = d.schedules(f.Get("schedules"))
+	s.Worker = d.worker(f.Get("worker"), s.Unit)
 	d.scaleTogether(f, s, master)
 	return s
+}
+
+// worker reads what placement counts for one worker. Where nothing is said that
+// is a tenth of a core and 64 MiB, as a usual web worker takes.
+func (d *decoder) worker(v y.Value, unit string) (w Worker) {
+	if unit != "workers" {
+		if v.Given() {
+			d.Addf(v, "worker belongs to unit workers: an instance counts with its resources")
+		}
+		return w
+	}
+	f := d.Fields(v, "a mapping such as {cpu: 0.05, memory: 64MiB}", "cpu", "memory")
+	return Worker{CPU: d.cores(f.Get("cpu"), 0.1), Memory: d.Size(f.Get("memory"), 64<<20, 1<<20, 16<<40)}
 }
 
 // weekdays as they are written, Monday first.

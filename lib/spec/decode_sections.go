@@ -184,13 +184,8 @@ func parseVolume(s string) (Volume, bool) {
 
 func (d *decoder) resources(v y.Value) Resources {
 	f := d.Fields(v, "a mapping such as {cpu: 1.5, memory: 512MiB}", "cpu", "memory", "cpu_binding")
-	cpu := d.Number(f.Get("cpu"), 0, 0, 1024)
-	hundredths := math.Round(cpu * 100)
-	if math.Abs(cpu*100-hundredths) > 1e-9 || cpu > 0 && hundredths == 0 {
-		d.Addf(f.Get("cpu"), "expected a multiple of 0.01, found %s", f.Get("cpu").Found())
-	}
 	r := Resources{
-		CPU:        hundredths / 100,
+		CPU:        d.cores(f.Get("cpu"), 0),
 		Memory:     d.Size(f.Get("memory"), 0, 6<<20, 16<<40), // the engine refuses less than 6 MiB
 		CPUBinding: d.Bool(f.Get("cpu_binding"), false),
 	}
@@ -198,4 +193,14 @@ func (d *decoder) resources(v y.Value) Resources {
 		d.Addf(f.Get("cpu_binding"), "cores are bound by their number: set cpu too")
 	}
 	return r
+}
+
+// cores reads a number of cores, in hundredths.
+func (d *decoder) cores(v y.Value, otherwise float64) float64 {
+	n := d.Number(v, otherwise, 0, 1024)
+	hundredths := math.Round(n * 100)
+	if math.Abs(n*100-hundredths) > 1e-9 || n > 0 && hundredths == 0 {
+		d.Addf(v, "expected a multiple of 0.01, found %s", v.Found())
+	}
+	return hundredths / 100
 }

@@ -38,7 +38,7 @@ func TestTheExampleOfTheManualDecodesExactly(t *testing.T) {
 			Scale: Scale{
 				Unit: "workers", Strategy: "busy_ratio", Target: 0.6, Min: 4, Max: 200, MinNodes: 2, Spread: "balanced", Survive: "node",
 				Down: ScaleDown{10 * time.Minute, 0.1}, Pool: "production", Priority: "vip",
-				StartUp: 15 * time.Second, OnBlind: "forecast", Seasonal: true, Drain: 90 * time.Second, Set: true,
+				StartUp: 15 * time.Second, OnBlind: "forecast", Seasonal: true, Drain: 90 * time.Second, Worker: Worker{CPU: 0.1, Memory: 64 << 20}, Set: true,
 			},
 		}},
 	}

@@ -149,6 +149,9 @@ func (p *printer) scale(s Scale) {
 	if s.Exactly {
 		p.line(3, "exactly", "true")
 	}
+	if s.Unit == "workers" {
+		p.line(3, "worker", "{cpu: "+decimal(s.Worker.CPU)+", memory: "+y.FormatSize(s.Worker.Memory)+"}")
+	}
 	p.line(3, "start_up", y.FormatDuration(s.StartUp))
 	p.line(3, "on_blind", s.OnBlind)
 	p.line(3, "seasonal", strconv.FormatBool(s.Seasonal))

@@ -199,8 +199,16 @@ type Scale struct {
 	Drain     time.Duration // default 90s: strategy queue works a backlog off in this time
 	Queue     Queue         // strategy queue only
 	Schedules []Schedule    // sorted by name
+	Worker    Worker        // unit workers only
 	Exactly   bool          // never more than Min in the fleet, also while a node is cut off; strategy noop, unit instances, overlap false
 	Set       bool          // false when app.yaml has no scale section
+}
+
+// Worker is what placement counts for one worker of a container: that many fit
+// on a node. It limits nothing.
+type Worker struct {
+	CPU    float64 // cores, a multiple of 0.01; default 0.1
+	Memory int64   // bytes; default 64 MiB
 }
 
 // Queue names the queue that a service consumes: one of List, Stream and RabbitMQ is set.

@@ -8,6 +8,7 @@ package survey
 import (
 	"cmp"
 	"maps"
+	"math"
 	"slices"
 
 	"svckit/lib/fleet"
@@ -142,20 +143,14 @@ func needed(c spec.Scale) []string {
 	return nil
 }
 
-// What a worker is taken to need where a container of workers declares nothing for one.
-const (
-	workerCPU    = 100      // thousandths of a core
-	workerMemory = 64 << 20 // bytes
-)
-
 // ShapeOf is what placement must know of a service. Resources are what one
 // container may take: of a service of workers that is all of them on a node, so
-// a worker counts with a usual value, at most what its container may take.
+// a worker counts with what the spec says of one, at most what its container may take.
 func ShapeOf(s spec.Service) planner.Shape {
 	cpu, memory := int64(s.Resources.CPU*1000), s.Resources.Memory
 	out := planner.Shape{Unit: s.Scale.Unit, Spread: place.Spread(s.Scale.Spread), CPU: cpu, Memory: memory, NoOverlap: !s.Overlap}
 	if s.Scale.Unit == "workers" {
-		out.CPU, out.Memory, out.NoOverlap = workerCPU, workerMemory, false
+		out.CPU, out.Memory, out.NoOverlap = int64(math.Round(s.Scale.Worker.CPU*1000)), s.Scale.Worker.Memory, false
 		if cpu > 0 {
 			out.CPU = min(out.CPU, cpu)
 		}

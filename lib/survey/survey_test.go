@@ -156,3 +156,20 @@ func TestLoansAreWrittenDown(t *testing.T) {
 		t.Errorf("returned: %+v", out)
 	}
 }
+
+func TestAWorkerCountsWithWhatTheSpecSaysOfOneAtMostWithItsContainer(t *testing.T) {
+	for _, row := range []struct {
+		worker      spec.Worker
+		container   spec.Resources
+		cpu, memory int64
+	}{
+		{spec.Worker{CPU: 0.02, Memory: 40 << 20}, spec.Resources{}, 20, 40 << 20},
+		{spec.Worker{CPU: 0.02, Memory: 40 << 20}, spec.Resources{CPU: 1.5, Memory: 512 << 20}, 20, 40 << 20},
+		{spec.Worker{CPU: 0.1, Memory: 64 << 20}, spec.Resources{CPU: 0.05, Memory: 32 << 20}, 50, 32 << 20},
+	} {
+		got := ShapeOf(spec.Service{Resources: row.container, Scale: spec.Scale{Unit: "workers", Worker: row.worker}})
+		if got.CPU != row.cpu || got.Memory != row.memory {
+			t.Errorf("%+v in %+v counts %d and %d, want %d and %d", row.worker, row.container, got.CPU, got.Memory, row.cpu, row.memory)
+		}
+	}
+}
