@@ -49,6 +49,7 @@ func vipBoxes() string {
 // Four hosts: a queue of RabbitMQ, instances on all of them, and nodes that pools
 // lend and give back, with requests that must not notice.
 func TestAFleetOfFour(t *testing.T) {
+	t.Parallel()
 	f := newWholeFleet(t, 1, 4)
 	f.on(f.Servers[0], "run", "--listen", "")
 	dir := t.TempDir()
@@ -111,8 +112,8 @@ func (b broker) taken(t *testing.T, queue string) map[string]int {
 	}
 }
 
-// rabbitDrained is queueDrained with RabbitMQ: many messages, more consumers, each
-// message done once, and none that came again since its consumer died.
+// rabbitDrained is queueDrained with RabbitMQ, and somebody who takes consumers away while all
+// of them are busy: each message is done once, and none came again since its consumer died.
 func rabbitDrained(t *testing.T, f *wholeFleet, image string) {
 	b := newBroker(t, f)
 	req, _ := http.NewRequestWithContext(t.Context(), http.MethodPut, f.Servers[0].Consul()+"/v1/kv/svc/apps/rabbit/config/AMQP_URL", strings.NewReader(b.at.AMQP))
@@ -122,17 +123,30 @@ func rabbitDrained(t *testing.T, f *wholeFleet, image string) {
 	}
 	_ = res.Body.Close()
 	f.releaseOf(t, image, "rabbit", "work", rabbitConsumers)
-	soon(t, 2*time.Minute, "the first consumer", f.atLeast("rabbit/work", 1, 1))
-	const messages = 400 // 80 s of work for one
+	soon(t, 4*time.Minute, "the first consumer", f.atLeast("rabbit/work", 1, 1))
+	const messages = 600 // two minutes of work for one
 	began := time.Now()
 	for n := range messages {
 		if err := b.ch.PublishWithContext(t.Context(), "", "jobs", false, false, amqp.Publishing{Body: fmt.Appendf(nil, "job-%03d", n)}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	took := soon(t, 2*time.Minute, "more consumers", f.atLeast("rabbit/work", 3, 1))
-	t.Logf("from the burst to three consumers: %.1f s", took.Seconds())
-	soon(t, 3*time.Minute, "all messages done", func() error {
+	took := soon(t, 4*time.Minute, "more consumers", f.atLeast("rabbit/work", 3, 1))
+	left, err := b.count("jobs")
+	t.Logf("from the burst to three consumers: %.1f s; %d messages wait, %v", took.Seconds(), left, err)
+	setSize(t, f.consul, "rabbit/work", 1, "consumers end while all of them are busy")
+	soon(t, 4*time.Minute, "one consumer", func() error {
+		if n, by := f.ready("rabbit/work"); n != 1 {
+			return fmt.Errorf("ready %v", by)
+		}
+		return nil
+	})
+	left, err = b.count("jobs")
+	t.Logf("one consumer: %d messages wait, %v", left, err)
+	if _, err := f.consul.SetHand(t.Context(), "rabbit/work", nil); err != nil {
+		t.Fatal(err)
+	}
+	soon(t, 4*time.Minute, "all messages done", func() error {
 		n, err := b.count("log")
 		if err == nil && n < messages {
 			err = fmt.Errorf("%d done", n)
@@ -140,12 +154,6 @@ func rabbitDrained(t *testing.T, f *wholeFleet, image string) {
 		return err
 	})
 	t.Logf("%d messages of 0.2 s: done after %.1f s", messages, time.Since(began).Seconds())
-	soon(t, 3*time.Minute, "one consumer again", func() error {
-		if n, by := f.ready("rabbit/work"); n != 1 {
-			return fmt.Errorf("ready %v", by)
-		}
-		return nil
-	})
 	times := b.taken(t, "log")
 	for job, n := range times {
 		if n != 1 {
