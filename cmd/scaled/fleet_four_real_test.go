@@ -168,18 +168,18 @@ func rabbitDrained(t *testing.T, f *wholeFleet, image string) {
 func fourNodes(t *testing.T, f *wholeFleet) {
 	f.release(t, "box", "web", wideBoxes)
 	setSize(t, f.consul, "box/web", 4, "test")
-	took := soon(t, 3*time.Minute, "four instances on four nodes", f.atLeast("box/web", 4, 4))
+	took := soon(t, 6*time.Minute, "four instances on four nodes", f.atLeast("box/web", 4, 4))
 	t.Logf("four instances on four nodes: %.1f s", took.Seconds())
 	l := f.load(t, "box-web", 8)
 	setSize(t, f.consul, "box/web", 8, "test")
-	soon(t, 3*time.Minute, "two on each of four nodes", func() error {
+	soon(t, 6*time.Minute, "two on each of four nodes", func() error {
 		if n, by := f.ready("box/web"); n != 8 || len(by) != 4 || slices.ContainsFunc(f.Hosts, func(h *lab.Host) bool { return by[h.Name()] != 2 }) {
 			return fmt.Errorf("ready %v", by)
 		}
 		return nil
 	})
 	setSize(t, f.consul, "box/web", 4, "test")
-	soon(t, 3*time.Minute, "one on each again", func() error {
+	soon(t, 6*time.Minute, "one on each again", func() error {
 		if n, by := f.ready("box/web"); n != 4 || len(by) < 4 {
 			return fmt.Errorf("ready %v", by)
 		}
@@ -195,7 +195,7 @@ func poolsLend(t *testing.T, f *wholeFleet) {
 	front, spare := f.Hosts[2].Name(), f.Hosts[3].Name()
 	f.call(t, "pool", "add", "--class", "free", "free", spare)
 	f.call(t, "pool", "add", "--class", "vip", "--loans", "1", "front", front)
-	took := soon(t, 3*time.Minute, "what ran on nodes that left runs elsewhere", func() error {
+	took := soon(t, 6*time.Minute, "what ran on nodes that left runs elsewhere", func() error {
 		if n, by := f.ready("box/web"); n < 2 || by[front]+by[spare] > 0 {
 			return fmt.Errorf("ready %v", by)
 		}
@@ -203,9 +203,9 @@ func poolsLend(t *testing.T, f *wholeFleet) {
 	})
 	t.Logf("two nodes that left their pool are empty after %.1f s", took.Seconds())
 	f.release(t, "vip", "web", vipBoxes())
-	soon(t, 3*time.Minute, "the vip service on its own node", f.atLeast("vip/web", 1, 1))
+	soon(t, 6*time.Minute, "the vip service on its own node", f.atLeast("vip/web", 1, 1))
 	setSize(t, f.consul, "vip/web", 3, "test")
-	took = soon(t, 3*time.Minute, "a free node is borrowed and serves", func() error {
+	took = soon(t, 6*time.Minute, "a free node is borrowed and serves", func() error {
 		if n, by := f.ready("vip/web"); n != 3 || by[spare] == 0 {
 			return fmt.Errorf("ready %v", by)
 		}
@@ -218,7 +218,7 @@ func poolsLend(t *testing.T, f *wholeFleet) {
 	l := f.load(t, "vip-web", 5)
 	setSize(t, f.consul, "vip/web", 2, "test")
 	f.call(t, "pool", "lend", "--for", "5m", spare, "front") // nearer than a quarter of an hour: it is emptied at once
-	took = soon(t, 4*time.Minute, "the borrowed node is empty and home again", func() error {
+	took = soon(t, 6*time.Minute, "the borrowed node is empty and home again", func() error {
 		if n, by := f.ready("vip/web"); n != 2 || by[spare] > 0 {
 			return fmt.Errorf("ready %v", by)
 		}
@@ -231,7 +231,7 @@ func poolsLend(t *testing.T, f *wholeFleet) {
 	l.lost(t, "while a borrowed node was given back")
 	l.stop()
 	f.call(t, "pool", "drain", f.Hosts[1].Name())
-	took = soon(t, 3*time.Minute, "a node that is drained is empty", func() error {
+	took = soon(t, 6*time.Minute, "a node that is drained is empty", func() error {
 		if n, by := f.ready("box/web"); n < 1 || by[f.Hosts[1].Name()] > 0 {
 			return fmt.Errorf("ready %v", by)
 		}

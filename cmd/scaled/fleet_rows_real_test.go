@@ -99,7 +99,7 @@ func gunicornFollows(t *testing.T, f *wholeFleet) {
 	l := f.load(t, "shop-web", 20)
 	pause(t.Context(), 15*time.Second) // a load must be there before it can step
 	l.rate.Store(60)                   // six busy workers
-	took = soon(t, 3*time.Minute, "workers for the load", f.atLeast("shop/web", 7, 2))
+	took = soon(t, 6*time.Minute, "workers for the load", f.atLeast("shop/web", 7, 2))
 	t.Logf("from the step to seven ready workers: %.1f s", took.Seconds())
 	pause(t.Context(), 10*time.Second)
 	high, by := f.ready("shop/web")
@@ -133,9 +133,9 @@ func instancesSpread(t *testing.T, f *wholeFleet) {
 		}
 	}
 	set(4)
-	soon(t, 3*time.Minute, "four instances on two nodes", f.atLeast("box/web", 4, 2))
+	soon(t, 6*time.Minute, "four instances on two nodes", f.atLeast("box/web", 4, 2))
 	set(1)
-	soon(t, 3*time.Minute, "one instance", func() error {
+	soon(t, 6*time.Minute, "one instance", func() error {
 		if n, by := f.ready("box/web"); n != 1 {
 			return fmt.Errorf("ready %v", by)
 		}
@@ -153,7 +153,7 @@ func announcedFirst(t *testing.T, f *wholeFleet) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	took := soon(t, 3*time.Minute, "workers before the load", f.atLeast("push/web", 7, 2))
+	took := soon(t, 6*time.Minute, "workers before the load", f.atLeast("push/web", 7, 2))
 	t.Logf("from the announcement to seven ready workers, without load: %.1f s", took.Seconds())
 	l.lost(t, "while it was announced")
 	if _, err := f.consul.Cancel(t.Context(), "push/web", "sale"); err != nil {
@@ -165,7 +165,7 @@ func collapseTrap(t *testing.T, f *wholeFleet) {
 	f.release(t, "trap", "web", webOf(", down: {after: 10s, step: 100%}"))
 	soon(t, 4*time.Minute, "the first placement", f.atLeast("trap/web", 2, 2))
 	l := f.load(t, "trap-web", 40)
-	soon(t, 3*time.Minute, "workers for the load", f.atLeast("trap/web", 5, 2))
+	soon(t, 6*time.Minute, "workers for the load", f.atLeast("trap/web", 5, 2))
 	pause(t.Context(), 75*time.Second) // a whole minute of load is what the guard compares with, as it keeps them
 	before, _ := f.ready("trap/web")
 	l.rate.Store(0)
@@ -190,10 +190,25 @@ func collapseTrap(t *testing.T, f *wholeFleet) {
 }
 
 func leaderKilled(t *testing.T, f *wholeFleet, planners ...*program) {
-	leader, err := f.consul.Planner(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	var leader fleet.Leader
+	var leads *program
+	soon(t, 2*time.Minute, "one of them leads", func() (err error) {
+		leads = nil
+		for _, p := range planners {
+			if said := p.says(); strings.LastIndex(said, "leads: epoch") > strings.LastIndex(said, "leads no longer") {
+				if leads != nil {
+					return errors.New("one does not know yet that another one does")
+				}
+				leads = p
+			}
+		}
+		if leader, err = f.consul.Planner(t.Context()); err == nil && leads == nil {
+			err = fmt.Errorf("%+v leads, and has not said so", leader)
+		}
+		return err
+	})
+	leads.signal(t, syscall.SIGKILL)
+	<-leads.done // what it still lowered before is its own
 	before := map[string]int{}
 	wants, _, err := f.consul.Wants(t.Context())
 	if err != nil {
@@ -204,14 +219,9 @@ func leaderKilled(t *testing.T, f *wholeFleet, planners ...*program) {
 			before[w.Node+" "+a.Name] = a.Count
 		}
 	}
-	for _, p := range planners {
-		if strings.Contains(p.says(), "leads: epoch") {
-			p.signal(t, syscall.SIGKILL)
-		}
-	}
-	took := soon(t, time.Minute, "another leader", func() error {
+	took := soon(t, 2*time.Minute, "another leader", func() error {
 		now, err := f.consul.Planner(t.Context())
-		if err == nil && now.Epoch == leader.Epoch {
+		if err == nil && now.ID == leader.ID {
 			err = errors.New("the dead one still leads")
 		}
 		return err
@@ -244,7 +254,7 @@ func nodeKilled(t *testing.T, f *wholeFleet) {
 		}
 	}
 	dead.Kill(t)
-	took := soon(t, 3*time.Minute, "the share of a dead node elsewhere", func() error {
+	took := soon(t, 6*time.Minute, "the share of a dead node elsewhere", func() error {
 		w, err := f.consul.Want(t.Context(), dead.Name())
 		if err != nil {
 			return err
