@@ -19,6 +19,7 @@ import (
 
 	"svckit/lab"
 	"svckit/lib/consul"
+	"svckit/lib/fleet"
 	"svckit/lib/notify"
 )
 
@@ -33,6 +34,13 @@ func TestAMissingMonitorChangesNothingForOthers(t *testing.T) {
 		t.Fatal(err)
 	}
 	quiet := serveNode(t, a2, c2)
+	soon(t, time.Minute, "both nodes are known", func() error {
+		list, err := c.Monitors(t.Context())
+		if alive := slices.DeleteFunc(list, func(m fleet.Monitor) bool { return !m.Alive }); err == nil && len(alive) != 2 {
+			err = fmt.Errorf("%+v", list)
+		}
+		return err
+	})
 	heard := make(chan notify.Message, 100)
 	hook := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		var m notify.Message
