@@ -165,7 +165,8 @@ func collapseTrap(t *testing.T, f *wholeFleet) {
 	f.release(t, "trap", "web", webOf(", down: {after: 10s, step: 100%}"))
 	soon(t, 4*time.Minute, "the first placement", f.atLeast("trap/web", 2, 2))
 	l := f.load(t, "trap-web", 40)
-	soon(t, 6*time.Minute, "workers for the load", f.atLeast("trap/web", 5, 2))
+	const needed = 5 // for four that are busy; a node may have added more for a moment
+	soon(t, 6*time.Minute, "workers for the load", f.atLeast("trap/web", needed, 2))
 	pause(t.Context(), 75*time.Second) // a whole minute of load is what the guard compares with, as it keeps them
 	before, _ := f.ready("trap/web")
 	l.rate.Store(0)
@@ -181,7 +182,7 @@ func collapseTrap(t *testing.T, f *wholeFleet) {
 	})
 	t.Logf("the guard spoke %.1f s after the load was cut", took.Seconds())
 	pause(t.Context(), 20*time.Second)
-	if n, _ := f.ready("trap/web"); min(least, n) < before {
+	if n, _ := f.ready("trap/web"); min(least, n) < needed {
 		t.Errorf("from %d workers to %d while nothing came", before, min(least, n))
 	}
 	l.rate.Store(40)
