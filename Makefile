@@ -14,6 +14,8 @@ PREFIX ?= /usr/local
 SHARE  = $(DESTDIR)$(PREFIX)/share
 # Programs know their commit, unless git cannot read this folder (another owner, no repository).
 VCS = $(shell git rev-parse HEAD >/dev/null 2>&1 && echo true || echo false)
+# Tests of these play more worlds without the race detector than with it.
+MODELS = ./lib/hand ./lib/timetable
 PROGRAMS = $(notdir $(wildcard cmd/*))
 
 .DEFAULT_GOAL := help
@@ -33,10 +35,10 @@ demo-scale: setup build ## see scaled work: load, an announcement, a freeze, a c
 
 test: setup ## every test, with real Consul, Docker and registry
 	@$(LAB) run --name $(or $(NAME),test) --wait 30m -- sh -c \
-		'go test -race -count=1 -tags real -timeout 40m -exec "$$SVCKIT_LAB_EXEC" ./...'
+		'go test -count=1 $(MODELS) && go test -race -count=1 -tags real -timeout 40m -exec "$$SVCKIT_LAB_EXEC" ./...'
 
 unit: ## tests that need neither Docker nor Consul nor root
-	@go test -race ./...
+	@go test -race ./... && go test $(MODELS)
 
 check: $(LAB) ## format, vet, lint, import arrows, generated docs
 	@tools/check.sh

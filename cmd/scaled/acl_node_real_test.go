@@ -140,19 +140,25 @@ func (r *aclNode) seen() error {
 }
 
 // rules are those that docs/acl.md gives a node, for this app and node.
-func (r *aclNode) rules() (out []string) {
+func (r *aclNode) rules() []string {
 	r.t.Helper()
-	text, err := os.ReadFile("../../docs/acl.md")
+	return rulesOf(r.t, "acl.md", "## scaled node", r.app, r.agent.Node, r.prefix())
+}
+
+// rulesOf are the rules of the first policy after a heading of a page of docs, for this app, node and prefix.
+func rulesOf(t *testing.T, page, heading, app, node, prefix string) (out []string) {
+	t.Helper()
+	text, err := os.ReadFile("../../docs/" + page)
 	if err != nil {
-		r.t.Fatal(err)
+		t.Fatal(err)
 	}
-	found := regexp.MustCompile("(?s)## scaled node.*?```hcl\n(.*?)```").FindSubmatch(text)
+	found := regexp.MustCompile("(?s)\n" + regexp.QuoteMeta(heading) + "\n.*?```hcl\n(.*?)```").FindSubmatch(text)
 	if found == nil {
-		r.t.Fatal("docs/acl.md has no policy of scaled node")
+		t.Fatalf("%s has no policy after %s", page, heading)
 	}
-	for line := range strings.Lines(strings.NewReplacer("shortener", r.app, "node1", r.agent.Node, `"svc/`, `"`+r.prefix()+`/`).Replace(string(found[1]))) {
-		if !strings.HasPrefix(line, "#") {
-			out = append(out, strings.TrimSpace(line))
+	for line := range strings.Lines(strings.NewReplacer("shortener", app, "node1", node, `"svc/`, `"`+prefix+`/`).Replace(string(found[1]))) {
+		if rule, _, _ := strings.Cut(line, "#"); strings.TrimSpace(rule) != "" {
+			out = append(out, strings.TrimSpace(rule))
 		}
 	}
 	return out

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -26,7 +25,13 @@ func asRoot(t *testing.T, a *lab.Agent, path string, doc, into any) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, a.URL()+path, bytes.NewReader(text))
+	asRootText(t, a, path, string(text), into)
+}
+
+// asRootText puts a text as it is.
+func asRootText(t *testing.T, a *lab.Agent, path, text string, into any) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, a.URL()+path, strings.NewReader(text))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,20 +76,7 @@ func TestAPlannerNeedsTheRightsOfItsBook(t *testing.T) {
 	}
 	serveNode(t, a, root)
 	appOf(t, root, "shop", "web", fixedFour)
-	text, err := os.ReadFile("../../docs/scaled.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	found := regexp.MustCompile("(?s)## Rights.*?```hcl\n(.*?)```").FindSubmatch(text)
-	if found == nil {
-		t.Fatal("docs/scaled.md has no policy")
-	}
-	var rules []string
-	for line := range strings.Lines(string(found[1])) {
-		if !strings.HasPrefix(line, "#") {
-			rules = append(rules, strings.TrimSpace(line))
-		}
-	}
+	rules := rulesOf(t, "scaled.md", "## Rights", "shop", a.Node, "svc")
 	call := func(rules []string, args ...string) (string, int) {
 		p := start(t, []string{"CONSUL_HTTP_TOKEN=", "CONSUL_HTTP_TOKEN_FILE=" + granted(t, a, rules), "SVC_STATE_DIR=" + t.TempDir(), "SVC_CONFIG="}, args...)
 		<-p.done

@@ -49,6 +49,7 @@ func vipBoxes() string {
 // Four hosts: a queue of RabbitMQ, instances on all of them, and nodes that pools
 // lend and give back, with requests that must not notice.
 func TestAFleetOfFour(t *testing.T) {
+	t.Parallel()
 	f := newWholeFleet(t, 1, 4)
 	f.on(f.Servers[0], "run", "--listen", "")
 	dir := t.TempDir()
@@ -111,8 +112,8 @@ func (b broker) taken(t *testing.T, queue string) map[string]int {
 	}
 }
 
-// rabbitDrained is queueDrained with RabbitMQ: many messages, more consumers, each
-// message done once, and none that came again since its consumer died.
+// rabbitDrained is queueDrained with RabbitMQ, and somebody who takes consumers away while all
+// of them are busy: each message is done once, and none came again since its consumer died.
 func rabbitDrained(t *testing.T, f *wholeFleet, image string) {
 	b := newBroker(t, f)
 	req, _ := http.NewRequestWithContext(t.Context(), http.MethodPut, f.Servers[0].Consul()+"/v1/kv/svc/apps/rabbit/config/AMQP_URL", strings.NewReader(b.at.AMQP))
@@ -122,17 +123,30 @@ func rabbitDrained(t *testing.T, f *wholeFleet, image string) {
 	}
 	_ = res.Body.Close()
 	f.releaseOf(t, image, "rabbit", "work", rabbitConsumers)
-	soon(t, 2*time.Minute, "the first consumer", f.atLeast("rabbit/work", 1, 1))
-	const messages = 400 // 80 s of work for one
+	soon(t, 4*time.Minute, "the first consumer", f.atLeast("rabbit/work", 1, 1))
+	const messages = 600 // two minutes of work for one
 	began := time.Now()
 	for n := range messages {
 		if err := b.ch.PublishWithContext(t.Context(), "", "jobs", false, false, amqp.Publishing{Body: fmt.Appendf(nil, "job-%03d", n)}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	took := soon(t, 2*time.Minute, "more consumers", f.atLeast("rabbit/work", 3, 1))
-	t.Logf("from the burst to three consumers: %.1f s", took.Seconds())
-	soon(t, 3*time.Minute, "all messages done", func() error {
+	took := soon(t, 4*time.Minute, "more consumers", f.atLeast("rabbit/work", 3, 1))
+	left, err := b.count("jobs")
+	t.Logf("from the burst to three consumers: %.1f s; %d messages wait, %v", took.Seconds(), left, err)
+	setSize(t, f.consul, "rabbit/work", 1, "consumers end while all of them are busy")
+	soon(t, 4*time.Minute, "one consumer", func() error {
+		if n, by := f.ready("rabbit/work"); n != 1 {
+			return fmt.Errorf("ready %v", by)
+		}
+		return nil
+	})
+	left, err = b.count("jobs")
+	t.Logf("one consumer: %d messages wait, %v", left, err)
+	if _, err := f.consul.SetHand(t.Context(), "rabbit/work", nil); err != nil {
+		t.Fatal(err)
+	}
+	soon(t, 4*time.Minute, "all messages done", func() error {
 		n, err := b.count("log")
 		if err == nil && n < messages {
 			err = fmt.Errorf("%d done", n)
@@ -140,12 +154,6 @@ func rabbitDrained(t *testing.T, f *wholeFleet, image string) {
 		return err
 	})
 	t.Logf("%d messages of 0.2 s: done after %.1f s", messages, time.Since(began).Seconds())
-	soon(t, 3*time.Minute, "one consumer again", func() error {
-		if n, by := f.ready("rabbit/work"); n != 1 {
-			return fmt.Errorf("ready %v", by)
-		}
-		return nil
-	})
 	times := b.taken(t, "log")
 	for job, n := range times {
 		if n != 1 {
@@ -160,18 +168,18 @@ func rabbitDrained(t *testing.T, f *wholeFleet, image string) {
 func fourNodes(t *testing.T, f *wholeFleet) {
 	f.release(t, "box", "web", wideBoxes)
 	setSize(t, f.consul, "box/web", 4, "test")
-	took := soon(t, 3*time.Minute, "four instances on four nodes", f.atLeast("box/web", 4, 4))
+	took := soon(t, 6*time.Minute, "four instances on four nodes", f.atLeast("box/web", 4, 4))
 	t.Logf("four instances on four nodes: %.1f s", took.Seconds())
 	l := f.load(t, "box-web", 8)
 	setSize(t, f.consul, "box/web", 8, "test")
-	soon(t, 3*time.Minute, "two on each of four nodes", func() error {
+	soon(t, 6*time.Minute, "two on each of four nodes", func() error {
 		if n, by := f.ready("box/web"); n != 8 || len(by) != 4 || slices.ContainsFunc(f.Hosts, func(h *lab.Host) bool { return by[h.Name()] != 2 }) {
 			return fmt.Errorf("ready %v", by)
 		}
 		return nil
 	})
 	setSize(t, f.consul, "box/web", 4, "test")
-	soon(t, 3*time.Minute, "one on each again", func() error {
+	soon(t, 6*time.Minute, "one on each again", func() error {
 		if n, by := f.ready("box/web"); n != 4 || len(by) < 4 {
 			return fmt.Errorf("ready %v", by)
 		}
@@ -187,7 +195,7 @@ func poolsLend(t *testing.T, f *wholeFleet) {
 	front, spare := f.Hosts[2].Name(), f.Hosts[3].Name()
 	f.call(t, "pool", "add", "--class", "free", "free", spare)
 	f.call(t, "pool", "add", "--class", "vip", "--loans", "1", "front", front)
-	took := soon(t, 3*time.Minute, "what ran on nodes that left runs elsewhere", func() error {
+	took := soon(t, 6*time.Minute, "what ran on nodes that left runs elsewhere", func() error {
 		if n, by := f.ready("box/web"); n < 2 || by[front]+by[spare] > 0 {
 			return fmt.Errorf("ready %v", by)
 		}
@@ -195,9 +203,9 @@ func poolsLend(t *testing.T, f *wholeFleet) {
 	})
 	t.Logf("two nodes that left their pool are empty after %.1f s", took.Seconds())
 	f.release(t, "vip", "web", vipBoxes())
-	soon(t, 3*time.Minute, "the vip service on its own node", f.atLeast("vip/web", 1, 1))
+	soon(t, 6*time.Minute, "the vip service on its own node", f.atLeast("vip/web", 1, 1))
 	setSize(t, f.consul, "vip/web", 3, "test")
-	took = soon(t, 3*time.Minute, "a free node is borrowed and serves", func() error {
+	took = soon(t, 6*time.Minute, "a free node is borrowed and serves", func() error {
 		if n, by := f.ready("vip/web"); n != 3 || by[spare] == 0 {
 			return fmt.Errorf("ready %v", by)
 		}
@@ -210,7 +218,7 @@ func poolsLend(t *testing.T, f *wholeFleet) {
 	l := f.load(t, "vip-web", 5)
 	setSize(t, f.consul, "vip/web", 2, "test")
 	f.call(t, "pool", "lend", "--for", "5m", spare, "front") // nearer than a quarter of an hour: it is emptied at once
-	took = soon(t, 4*time.Minute, "the borrowed node is empty and home again", func() error {
+	took = soon(t, 6*time.Minute, "the borrowed node is empty and home again", func() error {
 		if n, by := f.ready("vip/web"); n != 2 || by[spare] > 0 {
 			return fmt.Errorf("ready %v", by)
 		}
@@ -223,7 +231,7 @@ func poolsLend(t *testing.T, f *wholeFleet) {
 	l.lost(t, "while a borrowed node was given back")
 	l.stop()
 	f.call(t, "pool", "drain", f.Hosts[1].Name())
-	took = soon(t, 3*time.Minute, "a node that is drained is empty", func() error {
+	took = soon(t, 6*time.Minute, "a node that is drained is empty", func() error {
 		if n, by := f.ready("box/web"); n < 1 || by[f.Hosts[1].Name()] > 0 {
 			return fmt.Errorf("ready %v", by)
 		}

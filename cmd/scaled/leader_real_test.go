@@ -90,6 +90,7 @@ type obedient struct {
 	name   string
 	consul *consul.Client
 	lie    atomic.Pointer[func(*fleet.Sample)]
+	silent atomic.Bool // it answers nobody
 	mu     sync.Mutex
 	at     int64
 }
@@ -112,6 +113,9 @@ func serveNode(t *testing.T, a *lab.Agent, c *consul.Client) *obedient {
 }
 
 func (n *obedient) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if n.silent.Load() {
+		panic(http.ErrAbortHandler)
+	}
 	want, _ := n.consul.Want(r.Context(), n.name)
 	n.mu.Lock()
 	n.at++

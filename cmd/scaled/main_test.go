@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"flag"
 	"os"
 	"os/exec"
 	"strconv"
@@ -14,6 +15,9 @@ import (
 func TestMain(m *testing.M) {
 	if os.Getenv("SVCKIT_TEST_AS") == "scaled" {
 		main()
+	}
+	if err := flag.Set("test.parallel", "4"); err != nil { // tests wait far more than they work: for load, leases, minutes
+		panic(err)
 	}
 	testscript.Main(m, map[string]func(){"scaled": main})
 }
@@ -40,6 +44,7 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 
 // Each script is a session of a user.
 func TestScripts(t *testing.T) {
+	t.Parallel()
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script", RequireExplicitExec: true, RequireUniqueNames: true,
 		Setup: func(e *testscript.Env) error {

@@ -51,11 +51,16 @@ func (c *Client) readLearned(p *api.KVPair) (planner.Learned, error) {
 	return d.Learned, d.Check(time.Now().Unix())
 }
 
-// SetLearned writes what was seen of demand, as SetWants does wishes.
+// SetLearned writes what was seen of demand, as SetWants does wishes. What is Gone is
+// deleted, if nobody wrote it since its Index.
 func (l *Lease) SetLearned(ctx context.Context, list []planner.Learned) (fleet.Written, error) {
 	var ops []*api.KVTxnOp
 	for _, x := range list {
 		key, err := l.client.keys.demand(x.Name)
+		if err == nil && x.Gone {
+			ops = append(ops, &api.KVTxnOp{Verb: api.KVDeleteCAS, Key: key, Index: x.Index})
+			continue
+		}
 		if err == nil {
 			err = x.Check(time.Now().Unix())
 		}

@@ -37,6 +37,7 @@ func TestWishesAndOrdersAgainstARealAgent(t *testing.T) {
 	t.Run("orders are read back and taken back", func(t *testing.T) { orders(t, c) })
 	t.Run("poisoned orders are named and nothing else is lost", func(t *testing.T) { poisonedOrders(t, a, c) })
 	t.Run("pools and statuses are read back", func(t *testing.T) { poolsAndStatuses(t, a, c, l) })
+	t.Run("what is known of a service that is gone is taken away", func(t *testing.T) { learnedTakenAway(t, c, l) })
 	t.Run("a leader that lost its session writes nothing more", func(t *testing.T) { fencedOff(t, a, c, l) })
 	t.Run("the next leader has a higher epoch", func(t *testing.T) { nextEpoch(t, c, l.Epoch) })
 }
@@ -247,6 +248,28 @@ func poolsAndStatuses(t *testing.T, a *lab.Agent, c *Client, l *Lease) {
 	}
 }
 
+func learnedTakenAway(t *testing.T, c *Client, l *Lease) {
+	var both []planner.Learned
+	for _, name := range []string{"shop/old", "shop/back"} {
+		both = append(both, planner.Learned{Name: name, At: 5})
+	}
+	w, err := l.SetLearned(t.Context(), both)
+	if err != nil || w.Index["shop/old"] == 0 {
+		t.Fatal(w, err)
+	}
+	for i := range both {
+		both[i].Index, both[i].Gone = w.Index[both[i].Name], true
+	}
+	if _, err := l.SetLearned(t.Context(), []planner.Learned{{Name: "shop/back", At: 6, Index: both[1].Index}}); err != nil { // it is there again
+		t.Fatal(err)
+	}
+	w, err = l.SetLearned(t.Context(), both)
+	left, bad, err2 := c.Learned(t.Context())
+	if err != nil || err2 != nil || len(left) != 1 || left[0].Name != "shop/back" || len(bad) > 0 || fmt.Sprint(w.Conflicts) != "[shop/back]" {
+		t.Errorf("left %+v, bad %v, conflicts %v, %v %v", left, bad, w.Conflicts, err, err2)
+	}
+}
+
 func fencedOff(t *testing.T, a *lab.Agent, c *Client, l *Lease) {
 	raw(t, a, http.MethodPut, "/v1/session/destroy/"+l.session, "")
 	_, err := l.SetWants(t.Context(), []fleet.Want{wish("late", 1, 0)})
@@ -257,6 +280,9 @@ func fencedOff(t *testing.T, a *lab.Agent, c *Client, l *Lease) {
 		t.Errorf("it was written: %v", err)
 	}
 	waitLost(t, l.Lock)
+	if _, err := l.SetLearned(t.Context(), []planner.Learned{{Name: "shop/back", Gone: true}}); !errors.Is(err, ErrFenced) {
+		t.Errorf("demand was taken away: %v", err)
+	}
 	if _, err := l.SetWants(t.Context(), []fleet.Want{wish("late", 1, 0)}); !errors.Is(err, ErrFenced) {
 		t.Errorf("after it knows: %v", err)
 	}

@@ -12,27 +12,30 @@ import (
 // their power, and have their daemon killed, leaders change, and so does the size: at
 // no moment do more run than are wanted, and when it is calm again exactly so many do.
 func TestNeverMoreThanExactlySoMany(t *testing.T) {
-	for seed := range uint64(10) {
-		synctest.Test(t, func(t *testing.T) {
-			c := newCluster(t, seed, 3)
-			for _, m := range c.nodes {
-				c.up(m)
-			}
-			ctx, cancel := context.WithCancel(t.Context())
-			led := make(chan struct{})
-			go func() { defer close(led); c.plan(ctx) }()
-			c.live(fmt.Sprint("seed ", seed, ": "), time.Hour)
-			cancel()
-			<-led
-			for _, m := range c.nodes {
-				c.kill(m, false)
-			}
+	for seed := range uint64(modelSeeds) {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				c := newCluster(t, seed, 3)
+				for _, m := range c.nodes {
+					c.up(m)
+				}
+				ctx, cancel := context.WithCancel(t.Context())
+				led := make(chan struct{})
+				go func() { defer close(led); c.plan(ctx) }()
+				c.live(time.Hour)
+				cancel()
+				<-led
+				for _, m := range c.nodes {
+					c.kill(m, false)
+				}
+			})
 		})
 	}
 }
 
 // live lets time pass with faults, and then ten minutes without.
-func (c *cluster) live(seed string, d time.Duration) {
+func (c *cluster) live(d time.Duration) {
 	began, back := time.Now(), map[string]time.Time{}
 	short, longest := time.Time{}, time.Duration(0)
 	for calm := began.Add(d + 10*time.Minute); time.Now().Before(calm); time.Sleep(100 * time.Millisecond) {
@@ -45,12 +48,12 @@ func (c *cluster) live(seed string, d time.Duration) {
 		size := c.size
 		c.mu.Unlock()
 		if sum > max(size, 3) { // 3 is the most that is ever asked for: a size that falls takes its time
-			c.t.Errorf("%safter %s %d run, where %d are wanted: %+v", seed, time.Since(began), sum, size, c.nodes)
+			c.t.Errorf("after %s %d run, where %d are wanted: %+v", time.Since(began), sum, size, c.nodes)
 			return
 		}
 		quiet := time.Now().After(began.Add(d + 4*time.Minute))
 		if quiet && sum != size {
-			c.t.Errorf("%sfour minutes after the last fault %d run, where %d are wanted", seed, sum, size)
+			c.t.Errorf("four minutes after the last fault %d run, where %d are wanted", sum, size)
 			return
 		}
 		switch {
@@ -63,7 +66,7 @@ func (c *cluster) live(seed string, d time.Duration) {
 		}
 		c.harm(back, time.Now().After(began.Add(d)))
 	}
-	c.t.Logf("%slongest without all of them: %s", seed, longest)
+	c.t.Logf("longest without all of them: %s", longest)
 }
 
 // harm does something bad now and then, and ends it after a while.

@@ -2,6 +2,7 @@ package lead
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -24,6 +25,15 @@ const (
 	handLeast = 3       // days, however many services there are
 	handBytes = 8 << 20 // of all documents, about
 	dayBytes  = 440     // of one day in one of them
+)
+
+// A document of a service that is not there any more is taken away once all its days
+// are older than what a planner looks at, and the service was missed for a while: an
+// app may be read badly for a moment.
+const (
+	sweepAfter = handDays * 24 * time.Hour
+	sweepSeen  = time.Hour
+	sweepMost  = 32 // in one cycle
 )
 
 // takeOver takes up what leaders before this one learned, once, and again when
@@ -62,6 +72,35 @@ func (p *Planner) handOver(now time.Time, services []survey.Service) (out []plan
 	return out
 }
 
+// sweep is what is to be taken away of services that are not there any more. What
+// cannot be read is left alone, and so is everything while no service is known at all.
+func (p *Planner) sweep(now time.Time, services []survey.Service, broken map[string]string) (out []planner.Learned) {
+	there := map[string]bool{}
+	for _, v := range services {
+		there[v.Name] = true
+	}
+	before := p.missed
+	p.missed = map[string]time.Time{}
+	for _, name := range slices.Sorted(maps.Keys(p.handed)) {
+		app, _, _ := strings.Cut(name, "/")
+		_, one := broken[name]
+		_, all := broken[app]
+		if there[name] || one || all || len(services) == 0 {
+			continue
+		}
+		since, known := before[name]
+		if !known {
+			since = now
+		}
+		p.missed[name] = since
+		x := p.handed[name]
+		if now.Sub(since) >= sweepSeen && now.Sub(time.Unix(x.at, 0)) > sweepAfter && len(out) < sweepMost {
+			out = append(out, planner.Learned{Name: name, Index: x.index, Gone: true})
+		}
+	}
+	return out
+}
+
 func (p *Planner) cannotRead(name string) bool {
 	for key := range p.unread {
 		if strings.HasSuffix(key, "/"+name) {
@@ -77,7 +116,11 @@ func (p *Planner) writeLearned(ctx context.Context, l Lease, list []planner.Lear
 	}
 	written, err := l.SetLearned(ctx, list)
 	for _, x := range list {
-		if index, ok := written.Index[x.Name]; ok {
+		if x.Gone && err == nil && !slices.Contains(written.Conflicts, x.Name) {
+			p.Log.Info("what was known of a service that is gone was taken away", "service", x.Name)
+			delete(p.handed, x.Name)
+			delete(p.learned, x.Name)
+		} else if index, ok := written.Index[x.Name]; ok {
 			p.handed[x.Name], p.learned[x.Name].fresh = handed{index, x.At}, false
 		}
 	}

@@ -24,11 +24,15 @@ func (w *world) SetLearned(_ context.Context, list []planner.Learned) (fleet.Wri
 		return out, errFenced
 	}
 	for _, x := range list {
-		if err := x.Check(w.clock.Unix()); err != nil {
+		if err := x.Check(w.clock.Unix()); err != nil && !x.Gone {
 			return out, err
 		}
 		if w.learnt[x.Name].Index != x.Index {
 			out.Conflicts = append(out.Conflicts, x.Name)
+			continue
+		}
+		if x.Gone {
+			delete(w.learnt, x.Name)
 			continue
 		}
 		w.index++
@@ -119,6 +123,54 @@ func TestDemandThatSomebodyElseWroteIsReadAgain(t *testing.T) {
 	}
 	if now := w.learnt["shop/web"]; now.At == other.At || now.Index == other.Index {
 		t.Errorf("never written again: %d %d", now.At, now.Index)
+	}
+}
+
+func TestWhatIsKnownOfServicesThatAreGoneIsTakenAwayInTheEnd(t *testing.T) {
+	w := newWorld("a", "b")
+	w.services = []survey.Service{web("shop/web", nil)}
+	w.broken = map[string]string{"blog": "its current release cannot be read", "shop/api": "no such zone"}
+	w.badLearn = map[string]string{"svc/scale/demand/shop/bad": "not a JSON document of svckit"}
+	long, short := w.clock.Add(-15*24*time.Hour).Unix(), w.clock.Add(-13*24*time.Hour).Unix()
+	for name, at := range map[string]int64{"shop/web": long, "shop/api": long, "shop/old": long, "shop/mail": short, "blog/web": long, "gone/web": long} {
+		w.index++
+		w.learnt[name] = planner.Learned{Name: name, At: at, Index: w.index}
+	}
+	left := func() []string { return slices.Sorted(maps.Keys(w.learnt)) }
+	for end := w.clock.Add(50 * time.Minute); w.clock.Before(end); w.clock = w.clock.Add(time.Minute) {
+		w.obey(10, "a", "b")
+		w.cycle(t)
+	}
+	if len(left()) != 6 {
+		t.Fatalf("within an hour there is left %v", left())
+	}
+	w.services = append(w.services, web("gone/web", nil)) // it comes back for a moment
+	w.cycle(t)
+	w.services = w.services[:1]
+	for end := w.clock.Add(15 * time.Minute); w.clock.Before(end); w.clock = w.clock.Add(time.Minute) {
+		w.cycle(t)
+	}
+	if got := left(); !slices.Equal(got, []string{"blog/web", "gone/web", "shop/api", "shop/mail", "shop/web"}) {
+		t.Errorf("after an hour there is left %v", got)
+	}
+	services := w.services
+	w.services = nil // nothing is known at all
+	w.clock = w.clock.Add(3 * 24 * time.Hour)
+	for range 3 {
+		w.clock = w.clock.Add(time.Hour)
+		w.cycle(t)
+	}
+	w.services = services
+	w.index++
+	again := w.learnt["gone/web"]
+	again.Index, again.At = w.index, w.clock.Unix() // somebody has just written it
+	w.learnt["gone/web"] = again
+	for range 3 {
+		w.clock = w.clock.Add(time.Hour)
+		w.cycle(t)
+	}
+	if got := left(); !slices.Equal(got, []string{"blog/web", "gone/web", "shop/api", "shop/web"}) {
+		t.Errorf("three days later there is left %v", got)
 	}
 }
 

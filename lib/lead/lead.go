@@ -63,10 +63,11 @@ type Planner struct {
 	present  presence
 	freed    map[string]freed // leases that are free
 	learned  map[string]*learned
-	handed   map[string]handed // what the next planner would find of services; nil: it must be read
-	unread   map[string]string // what planners before left of them and cannot be read, by key
-	bad      map[string]string // what planners wrote and cannot be read
-	loaded   time.Time         // zero: it must be read again
+	handed   map[string]handed    // what the next planner would find of services; nil: it must be read
+	unread   map[string]string    // what planners before left of them and cannot be read, by key
+	missed   map[string]time.Time // since when a service of handed is not there any more
+	bad      map[string]string    // what planners wrote and cannot be read
+	loaded   time.Time            // zero: it must be read again
 }
 
 // loadEach is how often what planners wrote is read again: somebody may have edited it by hand.
@@ -128,7 +129,7 @@ func (p *Planner) Look(ctx context.Context, now time.Time) (Cycle, error) {
 	c.Stage = planner.Advance(p.stage(c, f.RaiseOnly, x))
 	c.Wants = p.nextWants(c, now, x)
 	p.next(&c)
-	c.Learned = p.handOver(now, services)
+	c.Learned = append(p.handOver(now, services), p.sweep(now, services, broken)...)
 	c.Pools = survey.Lend(orders.Pools, c.Plan.Place.Loans, ownPools(c.Monitors))
 	c.Alarms = alarms(c)
 	return c, nil

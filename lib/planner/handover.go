@@ -9,6 +9,7 @@ type Learned struct {
 	At    int64             `json:"at"`   // unix seconds when it was written
 	Days  []scale.PackedDay `json:"days"` // oldest first; the last one may go on
 	Index uint64            `json:"-"`    // of its key, for check-and-set
+	Gone  bool              `json:"-"`    // the service is not there any more: its document is taken away
 }
 
 // Check says what is wrong with what was read at a moment.

@@ -45,7 +45,9 @@ func OfApp(role Role, prefix string, app spec.App) string {
 		rule{"key", prefix + "/deploy/" + app.Name, "write", "deploys: one at a time, on a node and over the fleet; the journal"},
 		rule{"key_prefix", prefix + "/locks/" + app.Name + "/", "write", ""},
 		rule{"key_prefix", prefix + "/audit/" + app.Name + "/", "write", ""},
-		rule{"session_prefix", "", "write", ""},
+		rule{"key_prefix", prefix + "/cron/" + app.Name + "/", "write", "runs of cron services by hand, and what became of runs"},
+		rule{"key_prefix", prefix + "/runs/" + app.Name + "/", "write", ""},
+		rule{"session_prefix", "", "write", "who holds a lock"},
 		rule{"key_prefix", prefix + "/scale/want/", "read", "how many the autoscaler wants"},
 		rule{"service_prefix", app.Name + "-", "write", "registration, and who else is there"},
 	)
@@ -84,6 +86,9 @@ func OfDaemon(role Role, prefix, node string, apps []string) string {
 		{"session", node, "write", ""},
 		{"key_prefix", prefix + "/scale/", "read", "what the autoscaler wants, and what came of it"},
 		{"key", prefix + "/scale/have/" + node, "write", ""},
+		{"key", prefix + "/scale/lease/" + node, "write", "what runs exactly so often"},
+		{"key_prefix", prefix + "/cron/", "write", "cron services: their ticks and runs"},
+		{"key_prefix", prefix + "/runs/", "write", ""},
 		{"service", "svckit-scaled-node", "write", "registration, and who else is there"},
 	}
 	for _, app := range apps {

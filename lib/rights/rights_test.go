@@ -19,6 +19,8 @@ func TestAMemberReadsConfigAndAnOwnerWritesIt(t *testing.T) {
 		{"a member promotes", member, `key "svc/apps/shop/current" { policy = "write" }`},
 		{"an owner writes all", owner, `key_prefix "svc/apps/shop/" { policy = "write" }`},
 		{"a name of its own", member, `service "orders" { policy = "write" }`},
+		{"a run by hand", member, `key_prefix "svc/cron/shop/" { policy = "write" }`},
+		{"what became of it", member, `key_prefix "svc/runs/shop/" { policy = "write" }`},
 		{"a deploy", member, `key "svc/deploy/shop" { policy = "write" }`},
 	} {
 		if !strings.Contains(row.text, row.rule+"\n") {

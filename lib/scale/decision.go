@@ -121,4 +121,5 @@ const (
 	AlarmLeak      AlarmCode = "marks-leak"        // more workers busy than there are
 	AlarmZone      AlarmCode = "zone-unknown"      // a schedule names a zone without an offset
 	AlarmNoTraffic AlarmCode = "announced-nothing" // an announced load did not come
+	AlarmUnknown   AlarmCode = "announced-unknown" // requests were announced, and how long one takes was never seen
 )

@@ -69,6 +69,10 @@ func (w *work) announced(add func(string, int, float64, Why)) {
 		if a.RPS > 0 {
 			demand = a.RPS * w.service()
 		}
+		if a.RPS > 0 && w.service() <= 0 { // any number would be a guess
+			w.alarm(AlarmUnknown, a.From, 0)
+			continue
+		}
 		add("announcement "+a.ID, w.sturdy(staff(w.p, demand, w.service(), 0), demand), demand, WhyAnnounced)
 		if half := (a.From + a.Until) / 2; w.fresh && w.in.At > half && w.live < 0.3*demand {
 			w.alarm(AlarmNoTraffic, a.From, 0)

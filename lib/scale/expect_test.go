@@ -2,6 +2,8 @@ package scale
 
 import (
 	"math"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -58,6 +60,28 @@ func TestAnnouncedLoadFindsItsWorkersReady(t *testing.T) {
 	}
 	s.run(time.Hour)
 	s.size(20, 30, "afterwards")
+}
+
+// Requests that were announced for a service of which none was seen yet ask for nothing,
+// and that is said; with the first ones that are seen they ask for all of it.
+func TestAnnouncedRequestsOfUnknownLengthAskForNothingAndSaySo(t *testing.T) {
+	of := policy()
+	of.Min = 2
+	in := Input{At: noon, Size: 2, Ready: 2, Announced: []Announcement{{ID: "7", Who: "ann", From: noon - 10, Until: noon + 1800, RPS: 500}}}
+	d, _ := Decide(of, State{}, in)
+	unknown := func(a Alarm) bool { return a.Code == AlarmUnknown }
+	if d.Size != 2 || !slices.ContainsFunc(d.Alarms, unknown) || !strings.Contains(d.Words(), "announced-unknown: how long a request takes was never seen") {
+		t.Errorf("%s, alarms %v", d.Words(), d.Alarms)
+	}
+	s := start(t, policy(), 20)
+	s.edit = func(in *Input) {
+		in.Announced = []Announcement{{ID: "7", Who: "ann", From: noon, Until: in.At + 1800, RPS: 500}}
+	}
+	s.run(time.Minute)
+	s.size(105, 125, "once requests were seen")
+	if s.alarm(AlarmUnknown) {
+		t.Errorf("alarms %v", s.last.Alarms)
+	}
 }
 
 // week is a history of days that rise and fall, shifted by hours and scaled.

@@ -47,6 +47,9 @@ func (d Decision) Words() string {
 		if a.Missing > 0 {
 			fmt.Fprintf(&b, " (%d missing)", a.Missing)
 		}
+		if a.Code == AlarmUnknown {
+			b.WriteString(": how long a request takes was never seen, so what was announced asks for nothing")
+		}
 	}
 	return b.String()
 }

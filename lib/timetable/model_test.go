@@ -51,16 +51,17 @@ func TestATickIsNeverRunTwiceAndHasItsTurn(t *testing.T) {
 		{"answers are lost", "skip", false, true, false},
 		{"clocks jump", "skip", false, false, true},
 	} {
-		t.Run(row.name, func(t *testing.T) {
-			for seed := range uint64(8) {
+		for seed := range uint64(modelSeeds) {
+			t.Run(fmt.Sprint(row.name, ", seed ", seed), func(t *testing.T) {
+				t.Parallel()
 				synctest.Test(t, func(t *testing.T) {
 					w := newWorld(t, seed, service(t, "*/5 * * * *", rules(row.busy, row.exclusive)))
 					w.lossy = row.lossy
 					w.live(t.Context(), 90*time.Minute, row.jumps)
-					w.judge(t, fmt.Sprint("seed ", seed, ": "), row.jumps || row.lossy, row.exclusive)
+					w.judge(t, row.jumps || row.lossy, row.exclusive)
 				})
-			}
-		})
+			})
+		}
 	}
 }
 
@@ -134,25 +135,25 @@ func (w *world) back(ctx context.Context, n *fakeNode, jumps bool) {
 }
 
 // judge says what is wrong with what happened.
-func (w *world) judge(t *testing.T, seed string, doubtful, exclusive bool) {
+func (w *world) judge(t *testing.T, doubtful, exclusive bool) {
 	for tick, where := range w.starts {
 		if len(where) > 1 {
-			t.Errorf("%sthe tick of %s was run at %v", seed, time.Unix(tick, 0).UTC(), where)
+			t.Errorf("the tick of %s was run at %v", time.Unix(tick, 0).UTC(), where)
 		}
 	}
 	if exclusive && w.overlap {
-		t.Errorf("%stwo runs of an exclusive service went on at once", seed)
+		t.Errorf("two runs of an exclusive service went on at once")
 	}
 	if len(w.starts) < 5 {
-		t.Errorf("%sonly %d ticks were run", seed, len(w.starts))
+		t.Errorf("only %d ticks were run", len(w.starts))
 	}
 	if w.state.Run != nil && w.state.Run.Stage == cron.Claimed {
-		t.Errorf("%sa claimed run is left: %+v", seed, w.state.Run)
+		t.Errorf("a claimed run is left: %+v", w.state.Run)
 	}
 	for _, n := range w.nodes {
 		for _, c := range n.containers {
 			if r := w.state.Run; r == nil || r.ID != c.run { // one that goes on at the end is fine
-				t.Errorf("%sa container is left at %s: %+v", seed, n.name, c)
+				t.Errorf("a container is left at %s: %+v", n.name, c)
 			}
 		}
 	}
@@ -170,7 +171,7 @@ func (w *world) judge(t *testing.T, seed string, doubtful, exclusive bool) {
 		}
 		settled, ok := w.settled[at.Unix()]
 		if w.service.Rules.Busy == "skip" && (!ok || settled.After(at.Add(bound))) {
-			t.Errorf("%sthe tick of %s had its turn at %s, later than %s", seed, at, settled, bound)
+			t.Errorf("the tick of %s had its turn at %s, later than %s", at, settled, bound)
 		}
 	}
 }

@@ -1,0 +1,6 @@
+//go:build !race
+
+package timetable
+
+// modelSeeds is how many worlds the model plays of each kind.
+const modelSeeds = 8
