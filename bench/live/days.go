@@ -64,6 +64,8 @@ const (
 	piece   = 5.0
 	promise = 0.25
 	lateBy  = 0.5
+
+	maxFailed = 10 // readings of the number of workers, of hundreds
 )
 
 // days plays each story on a service that is scaled and, at the same time and on
@@ -123,21 +125,26 @@ func (g *ground) play(s story, pace float64) (ours, static figures, err error) {
 	return ours, static, errors.Join(errs[:]...)
 }
 
-// pay sums the workers of a service over time.
+// pay sums the workers of a service over time. A reading that fails is taken to be as the one before.
 func (g *ground) pay(ctx context.Context, service string) (sum float64, err error) {
 	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
-	last := time.Now()
+	last, have, failed := time.Now(), 0, 0
 	for {
 		select {
 		case <-ctx.Done():
 			return sum, nil
 		case now := <-tick.C:
 			n, err := g.ready(service)
-			if err != nil {
+			switch {
+			case err == nil:
+				have = n
+			case failed >= maxFailed:
 				return sum, err
+			default:
+				failed++
 			}
-			sum += float64(n) * now.Sub(last).Seconds()
+			sum += float64(have) * now.Sub(last).Seconds()
 			last = now
 		}
 	}
