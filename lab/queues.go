@@ -81,7 +81,7 @@ func rabbit(t testing.TB, address string, ports []int, cmd *exec.Cmd) Rabbit {
 	)
 	management := fmt.Sprintf("%s:%d", address, ports[1])
 	endNames(t, cmd.Args, names)
-	running(t, cmd, time.Minute, func() error { return managed(management) })
+	running(t, cmd, 3*time.Minute, func() error { return managed(management) })
 	user := "lab:" + QueuePassword
 	return Rabbit{AMQP: fmt.Sprintf("amqp://%s@%s:%d/", user, address, ports[0]), Management: fmt.Sprintf("http://%s@%s/", user, management)}
 }

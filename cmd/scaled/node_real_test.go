@@ -132,12 +132,18 @@ func TestAnOverloadedServiceShowsWhoWaits(t *testing.T) {
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	for _, address := range at {
 		for range 12 {
-			all.Go(func() { ask(ctx, client, address, 40) })
+			all.Go(func() { ask(ctx, client, address, 100) })
 		}
 	}
-	for name := range at {
-		s := r.until(20*time.Second, name, "4 requests are worked on and 8 wait", func(s fleet.ServiceSample) bool {
-			return s.Requests != nil && s.Requests.Busy == 4 && s.Requests.Waiting == 8
+	for name, address := range at {
+		sent, last := 12, time.Now()
+		s := r.until(90*time.Second, name, "4 requests are worked on and the others wait", func(s fleet.ServiceSample) bool {
+			// A gunicorn with threads accepts more than it works on, so one of two workers may have nearly all of them.
+			if q := s.Requests; name == "threads" && q != nil && q.Busy < 4 && time.Since(last) > 3*time.Second {
+				all.Go(func() { ask(ctx, client, address, 100) })
+				sent, last = sent+1, time.Now()
+			}
+			return s.Requests != nil && s.Requests.Busy == 4 && s.Requests.Waiting == float64(sent-4)
 		})
 		t.Logf("%s: %+v", name, *s.Requests)
 	}
@@ -163,7 +169,7 @@ func TestAnOverloadedServiceShowsWhoWaits(t *testing.T) {
 		}
 	}
 	// Gunicorn starts another one, which takes one of those that wait.
-	r.until(20*time.Second, "sync", "4 requests are worked on and 7 wait", func(s fleet.ServiceSample) bool {
+	r.until(60*time.Second, "sync", "4 requests are worked on and 7 wait", func(s fleet.ServiceSample) bool {
 		return s.Ready == 4 && s.Requests != nil && s.Requests.Busy == 4 && s.Requests.Waiting == 7
 	})
 	ran, err := r.engine.Exec(t.Context(), ids["sync"], fleet.Program{Command: []string{"ls", "/dev/shm/svckit"}})

@@ -29,6 +29,7 @@ func TestAMissingMonitorChangesNothingForOthers(t *testing.T) {
 	t.Parallel()
 	a, c, _, env := fleetOfOne(t)
 	a2 := lab.Consul(t, "-dev=false", "-server=false", "-node=node2", "-data-dir="+t.TempDir(), "-retry-join="+a.Serf)
+	a2.Node = "node2"
 	c2, err := consul.OpenAt(a2.HTTP, "svc", hclog.NewNullLogger())
 	if err != nil {
 		t.Fatal(err)
