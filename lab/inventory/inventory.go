@@ -98,6 +98,7 @@ func (f Fleet) groups(more Vars) map[string]any {
 	all := map[string]any{
 		"svckit_secret": Secret, "svckit_bin": f.Programs, "consul_binary": f.Consul,
 		"docker_insecure_registries": []string{f.Registry}, "svckit_pool": "production",
+		"consul_raft_multiplier": 5, // the servers of a lab share their processors, and keep their leader when these have much else to do
 	}
 	maps.Copy(all, more["all"])
 	servers, nodes, planners, size, rank := map[string]any{}, map[string]any{}, map[string]any{}, map[string]int{}, map[string]int{}

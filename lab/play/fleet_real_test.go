@@ -20,8 +20,7 @@ import (
 // Machines with nothing but sshd become a fleet by the playbook of the collection, over ssh and with the rights that it
 // gives; what a team does with a fleet every day loses no request.
 func TestPlaybooksOnMachinesWithNothingButSSH(t *testing.T) {
-	// With a multiplier of 5, Consul's own default, servers keep their leader on processors that have much else to do.
-	f := Start(t, inventory.Vars{"all": {"svckit_settings": map[string]any{"dns_margin": "200ms"}, "consul_raft_multiplier": 5}},
+	f := Start(t, inventory.Vars{"all": {"svckit_settings": map[string]any{"dns_margin": "200ms"}}},
 		lab.Datacenter{Hosts: 4, Zones: []string{"a", "b"}}, lab.Datacenter{Hosts: 1, Zones: []string{"far"}})
 	f.Run(t, "site")
 	for _, row := range []struct {
