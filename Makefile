@@ -19,7 +19,7 @@ MODELS = ./lib/hand ./lib/timetable
 PROGRAMS = $(notdir $(wildcard cmd/*))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-scale test unit check docs bench bench-live bench-scale build install clean lab lab-down lab-clean $(LAB)
+.PHONY: help setup demo demo-scale demo-fleet test unit check docs bench bench-live bench-scale build install clean lab lab-down lab-clean $(LAB)
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ demo: setup build ## see svckit work: build, run, replace under load, roll back
 
 demo-scale: setup build ## see scaled work: load, an announcement, a freeze, a collapse, a queue
 	@$(LAB) run --name $(or $(NAME),demo-scale) --wait 30m -- ./lab/demo/scale.sh
+
+demo-fleet: setup build ## see playbooks on five machines: site, deploys, one that comes back, reload, drain
+	@./lab/demo/fleet.sh $(or $(NAME),demo-fleet)
 
 test: setup ## every test, with real Consul, Docker and registry
 	@$(LAB) run --name $(or $(NAME),test) --wait 30m -- sh -c \
@@ -72,7 +75,7 @@ clean: ## remove what was built here; the cache in ~/.cache/svckit stays
 	rm -rf bin
 
 lab: setup build ## a fleet of 5 machines to ssh into, until Ctrl-C or make lab-down
-	@$(LAB) fleet --machines --servers 0 --far 1 --name $(or $(NAME),fleet) || [ $$? -ge 130 ]
+	@$(LAB) fleet --machines --servers 0 --far 1 --ansible bin/fleet --name $(or $(NAME),fleet) || [ $$? -ge 130 ]
 
 lab-down: $(LAB) ## end that fleet, and remove every trace of one that was killed
 	@$(LAB) down --name $(or $(NAME),fleet)

@@ -63,6 +63,9 @@ func TestAFleetOfFour(t *testing.T) {
 		t.Run("consumers of RabbitMQ drain a burst", func(t *testing.T) { t.Parallel(); rabbitDrained(t, f, image) })
 		t.Run("instances on four nodes, then pools", func(t *testing.T) { t.Parallel(); fourNodes(t, f) })
 	})
+	if !t.Failed() {
+		t.Run("a zone without power is not missed", func(t *testing.T) { zoneLost(t, f) })
+	}
 }
 
 // broker is a RabbitMQ on a server of the fleet, as a test sees it.
@@ -238,6 +241,9 @@ func poolsLend(t *testing.T, f *wholeFleet) {
 		return nil
 	})
 	t.Logf("drained after %.1f s", took.Seconds())
+	f.call(t, "pool", "drain", "--undo", f.Hosts[1].Name())
+	f.call(t, "pool", "remove", "front", front)
+	f.call(t, "pool", "remove", "free", spare)
 }
 
 // call runs a command of scaled on the server.

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -52,8 +54,9 @@ type fleetStatus struct {
 
 type serviceStatus struct {
 	planner.Status
-	Reached int      `json:"reached"` // ready, as nodes last said
-	Errors  []string `json:"errors"`  // of nodes that cannot get there
+	Reached int            `json:"reached"` // ready, as nodes last said
+	Zones   map[string]int `json:"zones"`   // ready in each zone, on nodes that Consul takes for alive
+	Errors  []string       `json:"errors"`  // of nodes that cannot get there
 }
 
 type nodeStatus struct {
@@ -97,17 +100,17 @@ func readStatus(ctx context.Context, w *here.Node, s *tool.Session, only string)
 		return out, err
 	}
 	out.Frozen = append(out.Frozen, orders.Freezes...)
+	monitors, err := client.Monitors(ctx)
+	if err != nil {
+		return out, err
+	}
 	for _, x := range list {
 		if only == "" || x.Name == only {
-			out.Services = append(out.Services, reached(x, haves))
+			out.Services = append(out.Services, reached(x, haves, monitors))
 		}
 	}
 	if only != "" && len(out.Services) == 0 {
 		return out, fault.WithHint(fault.New(fault.NotFound, "status of %s: the planner has said nothing of it yet", only), "it needs a scale section in its current release: svc-run releases")
-	}
-	monitors, err := client.Monitors(ctx)
-	if err != nil {
-		return out, err
 	}
 	wants, _, err := client.Wants(ctx)
 	if err != nil {
@@ -118,20 +121,34 @@ func readStatus(ctx context.Context, w *here.Node, s *tool.Session, only string)
 }
 
 // reached adds what nodes say of a service.
-func reached(x planner.Status, haves []fleet.Have) serviceStatus {
-	out := serviceStatus{Status: x, Errors: []string{}}
+func reached(x planner.Status, haves []fleet.Have, monitors []fleet.Monitor) serviceStatus {
+	out := serviceStatus{Status: x, Zones: map[string]int{}, Errors: []string{}}
 	for _, h := range haves {
 		for _, r := range h.Services {
 			if r.Name != x.Name {
 				continue
 			}
 			out.Reached += r.Ready
+			if k := slices.IndexFunc(monitors, func(m fleet.Monitor) bool { return m.Node == h.Node }); k >= 0 && monitors[k].Alive {
+				out.Zones[monitors[k].Zone] += r.Ready
+			} else if k >= 0 {
+				out.Zones[monitors[k].Zone] += 0 // a zone that was lost is named
+			}
 			if r.Error != "" {
 				out.Errors = append(out.Errors, h.Node+": "+r.Error)
 			}
 		}
 	}
 	return out
+}
+
+// byZone is how much is ready in each zone, in words.
+func (x serviceStatus) byZone() string {
+	var words []string
+	for _, zone := range slices.Sorted(maps.Keys(x.Zones)) {
+		words = append(words, fmt.Sprintf("%s %d", cmp.Or(zone, "-"), x.Zones[zone]))
+	}
+	return cmp.Or(strings.Join(words, ", "), "-")
 }
 
 func nodeStatuses(monitors []fleet.Monitor, wants []fleet.Want, haves []fleet.Have) []nodeStatus {
@@ -146,6 +163,7 @@ func nodeStatuses(monitors []fleet.Monitor, wants []fleet.Want, haves []fleet.Ha
 		}
 		out = append(out, n)
 	}
+	slices.SortFunc(out, func(a, b nodeStatus) int { return cmp.Or(cmp.Compare(a.Zone, b.Zone), cmp.Compare(a.Node, b.Node)) })
 	return out
 }
 
@@ -158,14 +176,14 @@ func (o fleetStatus) write(w io.Writer, s *tool.Session, now time.Time) {
 	for _, z := range o.Frozen {
 		fmt.Fprintf(w, "frozen: %s %s (%s) %s by %s: %s\n", z.Scope, z.Name, z.Mode, ends(z.Until), cmp.Or(z.Who, "?"), z.Why)
 	}
-	t := s.Table("SERVICE", "SIZE", "READY", "WISH", "DEMAND", "SAID", "WHY")
+	t := s.Table("SERVICE", "SIZE", "READY", "BY ZONE", "WISH", "DEMAND", "SAID", "WHY")
 	for _, x := range o.Services {
 		tint := tool.Good
 		if x.Reached < x.Size || len(x.Alarms) > 0 {
 			tint = tool.Warn
 		}
 		age := now.Sub(time.Unix(x.At, 0)).Round(time.Second)
-		t.Cells(tool.Cell{Text: x.Name}, tool.Cell{Text: strconv.Itoa(x.Size)}, tool.Cell{Text: strconv.Itoa(x.Reached), Tint: tint}, tool.Cell{Text: strconv.Itoa(x.Wish)},
+		t.Cells(tool.Cell{Text: x.Name}, tool.Cell{Text: strconv.Itoa(x.Size)}, tool.Cell{Text: strconv.Itoa(x.Reached), Tint: tint}, tool.Cell{Text: x.byZone()}, tool.Cell{Text: strconv.Itoa(x.Wish)},
 			tool.Cell{Text: fmt.Sprintf("%.1f", x.Demand)}, tool.Cell{Text: age.String() + " ago"}, tool.Cell{Text: cmp.Or(x.Held, x.Words)})
 	}
 	t.Write(w)
@@ -177,13 +195,13 @@ func (o fleetStatus) write(w io.Writer, s *tool.Session, now time.Time) {
 			fmt.Fprintf(w, "%s: %s\n", x.Name, e)
 		}
 	}
-	nodes := s.Table("NODE", "ZONE", "POOL", "ALIVE", "TOLD", "REACHED")
+	nodes := s.Table("ZONE", "NODE", "POOL", "ALIVE", "TOLD", "REACHED")
 	for _, n := range o.Nodes {
 		alive := tool.Cell{Text: "yes", Tint: tool.Good}
 		if !n.Alive {
 			alive = tool.Cell{Text: "no", Tint: tool.Bad}
 		}
-		nodes.Cells(tool.Cell{Text: n.Node}, tool.Cell{Text: n.Zone}, tool.Cell{Text: n.Pool}, alive, tool.Cell{Text: strconv.FormatUint(n.Gen, 10)}, tool.Cell{Text: strconv.FormatUint(n.Have, 10)})
+		nodes.Cells(tool.Cell{Text: n.Zone}, tool.Cell{Text: n.Node}, tool.Cell{Text: n.Pool}, alive, tool.Cell{Text: strconv.FormatUint(n.Gen, 10)}, tool.Cell{Text: strconv.FormatUint(n.Have, 10)})
 	}
 	nodes.Write(w)
 }

@@ -31,7 +31,7 @@ of one zone. Another run that is at work is left alone (exit 14, with its holder
 finished. deploy.window of app.yaml is kept to, unless --override gives a reason. Nothing that runs is changed by this command.`,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "release", Aliases: []string{"r"}, Usage: "deploy `RELEASE`"},
-			&cli.BoolFlag{Name: "rollback", Usage: "deploy the release that was stable before the current one; no window is kept to"},
+			&cli.BoolFlag{Name: "rollback", Usage: "deploy the release that was stable before the current one, once; further back by --release; no window is kept to"},
 			&cli.StringFlag{Name: "nodes", Usage: "on these `NODES` (comma-separated), also where none of it runs yet"},
 			&cli.StringFlag{Name: "batch", Usage: "change `N` nodes, or N% of them, at once", DefaultText: "deploy.batch of app.yaml: 25%"},
 			&cli.IntFlag{Name: "canary", Usage: "change `N` nodes first", DefaultText: "deploy.canary of app.yaml: 1"},
@@ -288,50 +288,6 @@ func (b *beginning) findNodes(ctx context.Context, want *deploy.Wanted, names []
 			"bring them back, or name the others: --nodes; a node that comes back later gets what is current by `svc-run up`")
 	}
 	return nil
-}
-
-// release is what is to be deployed.
-func (b *beginning) release(ctx context.Context, list []fleet.Release, current fleet.Current) (fleet.Release, error) {
-	name, from := b.c.String("release"), b.c.String("from")
-	if b.c.Bool("rollback") && name == "" {
-		var now []string
-		for key, p := range current.Services {
-			if b.only != "" && key != b.only {
-				continue
-			}
-			for _, r := range list {
-				if r.Name == p.Release {
-					now = append(now, r.Image, p.Image)
-				}
-			}
-		}
-		r, ok := apply.LastStable(list, now)
-		if !ok {
-			return r, fault.WithHint(fault.New(fault.NotFound, "app %s has no stable release other than the current one", b.app), "svc-run releases %s", b.app)
-		}
-		return r, nil
-	}
-	if from == "" {
-		return b.client.Release(ctx, b.app, name)
-	}
-	there, err := b.client.ReleaseIn(ctx, from, b.app, name)
-	switch {
-	case err != nil:
-		return there, err
-	case there.Stable == nil || there.Stable.Image != there.Image:
-		return there, fault.WithHint(fault.New(fault.Refused, "deploy %s of %s: it is not stable in %s", name, b.app, from), "deploy it there first")
-	}
-	there.Stable, there.Failed = nil, nil
-	i := slices.IndexFunc(list, func(r fleet.Release) bool { return r.Name == name })
-	if i >= 0 && list[i].Image == there.Image {
-		return list[i], nil
-	}
-	if b.s.DryRun {
-		b.notes = append(b.notes, "the record would be copied from "+from)
-		return there, nil
-	}
-	b.copied = true
-	return there, b.client.PutRelease(ctx, there)
 }
 
 // allowed keeps to windows, and away from what has failed.

@@ -257,6 +257,10 @@ func TestADeployGoesOverTheFleetAndComesBack(t *testing.T) {
 		l := f.load()
 		f.play(0, "--rollback")
 		f.noLoss(l)
+		rounds, end := f.play(0, "--rollback") // what was left does not come back
+		if n := len(slices.Concat(rounds...)); n > 0 || decode[deployView](t, end.stdout).Changed {
+			t.Errorf("changed by the second rollback: %q", rounds)
+		}
 		if got := f.runs(); got != "r2 passing, r2 passing, r2 passing, r2 passing" {
 			t.Error(got)
 		}

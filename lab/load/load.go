@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
 // Load is HTTP load on one service, from clients that find it by name. It is
@@ -25,16 +27,22 @@ type Load struct {
 // Bounds of any load.
 const (
 	maxRequests = 2_000_000
-	maxTime     = 10 * time.Minute
+	maxTime     = 30 * time.Minute
 )
 
 // Start sends GET url with each of these clients, one request after the other.
 func Start(url string, clients ...*http.Client) *Load {
+	return StartAt(rate.Inf, url, clients...)
+}
+
+// StartAt is Start with at most so many requests a second, of all clients together.
+func StartAt(most rate.Limit, url string, clients ...*http.Client) *Load {
 	ctx, stop := context.WithTimeout(context.Background(), maxTime)
 	l := &Load{errors: map[string]int{}, stop: stop}
+	pace := rate.NewLimiter(most, 1+len(clients))
 	for _, c := range clients {
 		l.wait.Go(func() {
-			for ctx.Err() == nil && l.Done.Load()+l.Failed.Load() < maxRequests {
+			for pace.Wait(ctx) == nil && l.Done.Load()+l.Failed.Load() < maxRequests {
 				l.once(ctx, c, url)
 			}
 		})

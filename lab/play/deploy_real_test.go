@@ -1,6 +1,6 @@
 //go:build real
 
-package play_test
+package play
 
 import (
 	"bytes"
@@ -11,10 +11,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"os/exec"
-	"regexp"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -22,7 +19,7 @@ import (
 	"time"
 
 	"svckit/lab"
-	"svckit/lab/play"
+	"svckit/lab/inventory"
 )
 
 // uuid5 is Ansible's to_uuid with a namespace (RFC 9562, version 5).
@@ -35,26 +32,14 @@ func uuid5(space, name string) string {
 	return strings.Join([]string{h[:8], h[8:12], h[12:16], h[16:20], h[20:]}, "-")
 }
 
-// shop is an app on a fleet.
-type shop struct {
-	*play.Fleet
-	t      *testing.T
-	loader string // the program that puts load on it
-}
-
-func newShop(t *testing.T, f *play.Fleet) *shop {
-	t.Helper()
-	s := &shop{Fleet: f, t: t, loader: f.Dir + "/load"}
-	cmd := exec.Command("go", "build", "-o", s.loader, "svckit/lab/cmd/load")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	return s
+// store is an app on a fleet that is deployed over all of its nodes: a small Go server, which takes little time to answer.
+type store struct {
+	*Fleet
+	t *testing.T
 }
 
 // ask calls the API of a host's agent, as its management token.
-func (s *shop) ask(h *lab.Host, method, path string, body any) []byte {
+func (s *store) ask(h *lab.Host, method, path string, body any) []byte {
 	s.t.Helper()
 	var text bytes.Buffer
 	if body != nil {
@@ -66,7 +51,7 @@ func (s *shop) ask(h *lab.Host, method, path string, body any) []byte {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	req.Header.Set("X-Consul-Token", uuid5(play.Secret, "management"))
+	req.Header.Set("X-Consul-Token", uuid5(inventory.Secret, "management"))
 	res, err := h.Client().Do(req)
 	if err != nil {
 		s.t.Fatal(err)
@@ -79,7 +64,7 @@ func (s *shop) ask(h *lab.Host, method, path string, body any) []byte {
 	return out
 }
 
-const shopSpec = `app: shop
+const storeSpec = `app: store
 build: {image: %s}
 deploy: {batch: 50%%}
 services:
@@ -88,66 +73,31 @@ services:
     check: {http: /healthz, interval: 1s, timeout: 10s, min_healthy: 1s, deadline: 60s}
     stop: {timeout: 10s, drain: 500ms}
     smoke: {http: /smoke}
+  fixed:
+    port: 8000
+    publish: 8002
+    check: {http: /healthz, interval: 1s, timeout: 10s, min_healthy: 500ms, deadline: 60s}
+    stop: {timeout: 10s, drain: 500ms}
 `
 
 // release records a build by way of a host.
-func (s *shop) release(h *lab.Host, name, manners string) {
+func (s *store) release(h *lab.Host, name, manners string) {
 	s.t.Helper()
-	image := lab.AppImage(s.t, s.Registry, "shop", name, manners)
+	image := lab.AppImage(s.t, s.Registry, "store", name, manners)
 	repo, _, _ := strings.Cut(image, "@")
-	s.ask(h, http.MethodPut, "kv/svc/apps/shop/releases/"+name, map[string]any{
-		"schema": 1, "image": image, "tag": repo + ":" + name, "spec": fmt.Sprintf(shopSpec, repo), "built_by": "test", "built_at": time.Now().UTC(),
+	s.ask(h, http.MethodPut, "kv/svc/apps/store/releases/"+name, map[string]any{
+		"schema": 1, "image": image, "tag": repo + ":" + name, "spec": fmt.Sprintf(storeSpec, repo), "built_by": "test", "built_at": time.Now().UTC(),
 		"git": map[string]any{}, "test": map[string]any{"seconds": 0, "ran": false},
 	})
 }
 
-// load puts load on the service from a host, until it is called; it is what the loader said.
-func (s *shop) load(h *lab.Host) func() {
-	s.t.Helper()
-	file, err := os.Open(s.loader)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer file.Close()
-	bring := h.Command(s.t, "sh", "-c", "cat >/root/load && chmod 755 /root/load")
-	bring.Stdin = file
-	if out, err := bring.CombinedOutput(); err != nil {
-		s.t.Fatalf("bring the loader to the host: %v\n%s", err, out)
-	}
-	// A signal would end nsenter alone, which waits for what it started in the machine's process table.
-	cmd := h.Command(s.t, "sh", "-c", "/root/load -dns 127.0.0.1:53 -for 8m http://shop-web.service.consul/ & pid=$!; read end; kill -TERM $pid; wait $pid")
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	stop, err := cmd.StdinPipe()
-	if err == nil {
-		err = cmd.Start()
-	}
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return func() {
-		s.t.Helper()
-		_ = stop.Close()
-		err := cmd.Wait()
-		s.t.Logf("load: %s", out.String())
-		m := regexp.MustCompile(`(\d+) requests answered, (\d+) failed`).FindStringSubmatch(out.String())
-		if m == nil || err != nil {
-			s.t.Errorf("load: %v\n%s", err, out.String())
-			return
-		}
-		if n, _ := strconv.Atoi(m[1]); n < 1000 {
-			s.t.Errorf("only %d requests", n)
-		}
-	}
-}
-
-// runs is which release passes on how many nodes.
-func (s *shop) runs(h *lab.Host) map[string]int {
+// runs is which release of a service passes on how many nodes.
+func (s *store) runs(h *lab.Host, service string) map[string]int {
 	s.t.Helper()
 	var entries []struct {
 		Service struct{ Meta map[string]string }
 	}
-	if err := json.Unmarshal(s.ask(h, http.MethodGet, "health/service/shop-web?passing", nil), &entries); err != nil {
+	if err := json.Unmarshal(s.ask(h, http.MethodGet, "health/service/store-"+service+"?passing", nil), &entries); err != nil {
 		s.t.Fatal(err)
 	}
 	out := map[string]int{}
@@ -157,72 +107,105 @@ func (s *shop) runs(h *lab.Host) map[string]int {
 	return out
 }
 
-func (s *shop) wantRuns(h *lab.Host, release string, n int) {
+// wantRuns wants both services on n nodes of the datacenter of h, with no other release.
+func (s *store) wantRuns(h *lab.Host, release string, n int) {
 	s.t.Helper()
-	if got := s.runs(h); len(got) != 1 || got[release] != n {
-		s.t.Errorf("runs %v, want %s on %d", got, release, n)
+	for _, service := range []string{"web", "fixed"} {
+		if got := s.runs(h, service); len(got) != 1 || got[release] != n {
+			s.t.Errorf("%s runs %v in %s, want %s on %d", service, got, h.DC(), release, n)
+		}
 	}
 }
 
-func TestDeployPlaybooksGoOverTheFleetAndComeBack(t *testing.T) {
-	f := play.Start(t, nil, lab.Datacenter{Hosts: 4, Zones: []string{"a", "b"}})
-	f.Run(t, "site")
-	s, h := newShop(t, f), f.Hosts[0]
+// recorded is what a datacenter knows of a release.
+type recorded struct {
+	Image          string
+	Stable, Failed *struct{ Image string }
+}
+
+func (s *store) recorded(h *lab.Host, release string) (out recorded) {
+	s.t.Helper()
+	if err := json.Unmarshal(s.ask(h, http.MethodGet, "kv/svc/apps/store/releases/"+release+"?raw", nil), &out); err != nil {
+		s.t.Fatal(err)
+	}
+	return out
+}
+
+// releasesGo takes releases over the fleet and back: two datacenters, the second a host that takes what has become stable in the first.
+func releasesGo(t *testing.T, f *Fleet) {
+	s, h, far := &store{Fleet: f, t: t}, f.host(t, "node1"), f.host(t, "dc2-node1")
+	const both = "stages=dc1,dc2"
 	s.release(h, "r1", "good")
 	s.release(h, "r2", "good")
-	f.Run(t, "deploy", "-e", "app=shop", "-e", "release=r1", "-e", "nodes=svckit_nodes")
+	f.Run(t, "deploy", "-e", "app=store", "-e", "release=r1", "-e", both, "-e", "nodes=svckit_nodes")
 	s.wantRuns(h, "r1", 4)
-
-	t.Run("a new release, under load", func(t *testing.T) {
-		s.t = t
-		end := s.load(f.Hosts[1])
-		r := f.Run(t, "deploy", "-e", "app=shop", "-e", "release=r2")
-		end()
-		s.wantRuns(h, "r2", 4)
-		if r.Total() == 0 {
-			t.Error("nothing changed")
+	s.wantRuns(far, "r1", 1)
+	for _, row := range []struct {
+		name string
+		test func(t *testing.T)
+	}{
+		{"a new release, under load, and the same digest in the next datacenter", func(t *testing.T) {
+			end := f.load(t, "store", 8002)
+			r := f.Run(t, "deploy", "-e", "app=store", "-e", "release=r2", "-e", both)
+			end.stop()
+			if r.Total() == 0 {
+				t.Error("nothing changed")
+			}
+			s.wantRuns(h, "r2", 4)
+			s.wantRuns(far, "r2", 1)
+			here, there := s.recorded(h, "r2"), s.recorded(far, "r2")
+			if here.Stable == nil || there.Stable == nil || here.Image != there.Image || there.Stable.Image != here.Image {
+				t.Errorf("dc1 has %+v, dc2 has %+v", here, there)
+			}
+			f.Same(t, "deploy", "-e", "app=store", "-e", "release=r2", "-e", both)
+		}},
+		{"in check mode nothing is begun", func(t *testing.T) {
+			r := f.Run(t, "deploy", "--check", "-e", "app=store", "-e", "release=r1")
+			if !strings.Contains(r.Out, "bring node1 to r1") {
+				t.Errorf("no plan:\n%s", r.Out)
+			}
+			s.wantRuns(h, "r2", 4)
+		}},
+		{"a failure in the second batch comes back, and does not reach the next datacenter", func(t *testing.T) {
+			s.release(h, "r3", "sour node3") // node1 is the canary, node3 is of its zone
+			end := f.load(t, "store", 8002)
+			r := f.Try(t, "deploy", "-e", "app=store", "-e", "release=r3", "-e", both)
+			end.stop()
+			if r.Err == nil || !strings.Contains(r.Out, "smoke of web on node3") || !strings.Contains(r.Out, "sour on node3") {
+				t.Errorf("%v\n%s", r.Err, r.Out)
+			}
+			s.wantRuns(h, "r2", 4)
+			s.wantRuns(far, "r2", 1)
+			if s.recorded(h, "r3").Failed == nil {
+				t.Error("r3 is not marked failed")
+			}
+			if keys := string(s.ask(far, http.MethodGet, "kv/svc/apps/store/releases/?keys", nil)); strings.Contains(keys, "r3") {
+				t.Errorf("dc2 knows %s", keys)
+			}
+		}},
+		{"killed in the middle and called again", func(t *testing.T) { killedPlay(t, s) }},
+		{"refused while another one is at it", func(t *testing.T) { refusedPlay(t, s) }},
+		{"rolled back, under load", func(t *testing.T) {
+			end := f.load(t, "store", 8002)
+			f.Run(t, "rollback", "-e", "app=store")
+			end.stop()
+			s.wantRuns(h, "r4", 4)
+			f.Same(t, "rollback", "-e", "app=store")
+			s.wantRuns(h, "r4", 4)
+		}},
+	} {
+		if !t.Run(row.name, func(t *testing.T) { s.t = t; row.test(t) }) {
+			return // what follows stands on it
 		}
-		f.Same(t, "deploy", "-e", "app=shop", "-e", "release=r2")
-	})
-	t.Run("in check mode nothing is begun", func(t *testing.T) {
-		s.t = t
-		r := f.Run(t, "deploy", "--check", "-e", "app=shop", "-e", "release=r1")
-		if !strings.Contains(r.Out, "bring node1 to r1") {
-			t.Errorf("no plan:\n%s", r.Out)
-		}
-		s.wantRuns(h, "r2", 4)
-	})
-	t.Run("a failure in the second batch comes back", func(t *testing.T) {
-		s.t = t
-		s.release(h, "r3", "sour node3") // node1 is the canary, node3 is of its zone
-		end := s.load(f.Hosts[1])
-		r := f.Try(t, "deploy", "-e", "app=shop", "-e", "release=r3")
-		end()
-		if r.Err == nil || !strings.Contains(r.Out, "smoke of web on node3") || !strings.Contains(r.Out, "sour on node3") {
-			t.Errorf("%v\n%s", r.Err, r.Out)
-		}
-		s.wantRuns(h, "r2", 4)
-		if !strings.Contains(string(s.ask(h, http.MethodGet, "kv/svc/apps/shop/releases/r3?raw", nil)), `"failed"`) {
-			t.Error("r3 is not marked failed")
-		}
-	})
-	t.Run("killed in the middle and called again", func(t *testing.T) { killedPlay(t, s) })
-	t.Run("refused while another one is at it", func(t *testing.T) { refusedPlay(t, s) })
-	t.Run("rolled back, under load", func(t *testing.T) {
-		s.t = t
-		end := s.load(f.Hosts[1])
-		f.Run(t, "rollback", "-e", "app=shop")
-		end()
-		s.wantRuns(h, "r4", 4)
-	})
+	}
 }
 
 // killedPlay kills ansible-playbook while the second batch is at work, and calls it again.
-func killedPlay(t *testing.T, s *shop) {
+func killedPlay(t *testing.T, s *store) {
 	s.t = t
 	h := s.Hosts[0]
 	s.release(h, "r4", "slow") // its gate takes three seconds
-	args := []string{"-e", "app=shop", "-e", "release=r4"}
+	args := []string{"-e", "app=store", "-e", "release=r4"}
 	first := s.Command(t, "deploy", args...)
 	first.SysProcAttr.Setpgid = true
 	var out bytes.Buffer
@@ -237,7 +220,7 @@ func killedPlay(t *testing.T, s *shop) {
 			At             int
 			Nodes          map[string]struct{ Working bool }
 		}
-		if err := json.Unmarshal(s.ask(h, http.MethodGet, "kv/svc/deploy/shop", nil), &pairs); err == nil && len(pairs) == 1 {
+		if err := json.Unmarshal(s.ask(h, http.MethodGet, "kv/svc/deploy/store", nil), &pairs); err == nil && len(pairs) == 1 {
 			_ = json.Unmarshal(pairs[0].Value, &d)
 		}
 		return d.Release == "r4" && (d.Phase == "forward" && d.At >= 1 && d.Nodes["node3"].Working || d.At > 1 || d.Phase == "ended")
@@ -263,24 +246,24 @@ func killedPlay(t *testing.T, s *shop) {
 }
 
 // svcRun is svc-run on a host, as its daemons call it.
-func (s *shop) svcRun(h *lab.Host, args ...string) *exec.Cmd {
+func (s *store) svcRun(h *lab.Host, args ...string) *exec.Cmd {
 	s.t.Helper()
 	return h.Command(s.t, "env", append([]string{"-u", "SVC_CONFIG", "CONSUL_HTTP_TOKEN_FILE=/etc/svckit/consul.token", "svc-run"}, args...)...)
 }
 
 // refusedPlay plays a deploy while somebody else is at one by hand, and again when that one is known to be dead.
-func refusedPlay(t *testing.T, s *shop) {
+func refusedPlay(t *testing.T, s *store) {
 	s.t = t
 	h := s.Hosts[0]
 	s.release(h, "r5", "good")
-	if out, err := s.svcRun(h, "deploy", "begin", "shop", "--release", "r5", "--run", "hand", "--holder", "bob@desk").CombinedOutput(); err != nil {
+	if out, err := s.svcRun(h, "deploy", "begin", "store", "--release", "r5", "--run", "hand", "--holder", "bob@desk").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	var alive sync.WaitGroup
 	alive.Go(func() {
 		for ctx.Err() == nil {
-			if out, err := s.svcRun(h, "deploy", "advance", "shop", "--run", "hand").CombinedOutput(); err != nil {
+			if out, err := s.svcRun(h, "deploy", "advance", "store", "--run", "hand").CombinedOutput(); err != nil {
 				t.Errorf("%v\n%s", err, out)
 				return
 			}
@@ -290,7 +273,7 @@ func refusedPlay(t *testing.T, s *shop) {
 			}
 		}
 	})
-	args := []string{"-e", "app=shop", "-e", "release=r5"}
+	args := []string{"-e", "app=store", "-e", "release=r5"}
 	r := s.Try(t, "deploy", append(args, "-e", "patience=60s")...)
 	stop()
 	alive.Wait()

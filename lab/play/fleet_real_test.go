@@ -14,12 +14,13 @@ import (
 	"time"
 
 	"svckit/lab"
+	"svckit/lab/inventory"
 )
 
 // Machines with nothing but sshd become a fleet by the playbook of the collection, over ssh and with the rights that it
 // gives; what a team does with a fleet every day loses no request.
 func TestPlaybooksOnMachinesWithNothingButSSH(t *testing.T) {
-	f := Start(t, Vars{"all": {"svckit_settings": map[string]any{"dns_margin": "200ms"}}},
+	f := Start(t, inventory.Vars{"all": {"svckit_settings": map[string]any{"dns_margin": "200ms"}}},
 		lab.Datacenter{Hosts: 4, Zones: []string{"a", "b"}}, lab.Datacenter{Hosts: 1, Zones: []string{"far"}})
 	f.Run(t, "site")
 	for _, row := range []struct {
@@ -32,8 +33,9 @@ func TestPlaybooksOnMachinesWithNothingButSSH(t *testing.T) {
 		{"a service runs on three nodes", servicesRun},
 		{"check mode tells the plan and does nothing", checkTells},
 		{"a reload under load loses nothing", reloadLosesNothing},
-		{"a drained node has no requests, and nobody misses it", drainLosesNothing},
 		{"a drain that leaves too few is refused", drainIsRefused},
+		{"releases go over the fleet and come back", releasesGo},
+		{"each node is drained once, and nobody misses it", drainLosesNothing},
 		{"sizes are set once", sizesAreSet},
 		{"status changes nothing", func(t *testing.T, f *Fleet) { f.Same(t, "status", "-e", "service=shop/web") }},
 		{"a new configuration goes through the servers one at a time", serversGoOneByOne},
@@ -175,7 +177,7 @@ func copyInto(to, from string) error {
 
 func reloadLosesNothing(t *testing.T, f *Fleet) {
 	dir := f.code(t, "two")
-	l := f.load(t)
+	l := f.load(t, "shop", 8001)
 	for _, service := range []string{"web", "fixed"} {
 		args := []string{"-e", "nodes=node1:node2:node3", "-e", "service=shop/" + service, "-e", "source=" + dir}
 		if r := f.Run(t, "reload", args...); r.Total() < 3 {
@@ -226,27 +228,41 @@ func (f *Fleet) answering(t *testing.T, service string) string {
 }
 
 func drainLosesNothing(t *testing.T, f *Fleet) {
-	l := f.load(t)
-	if r := f.Run(t, "drain_node", "-e", "node=node3", "-e", "hold=30m"); r.Changed["node3"] != 2 {
-		t.Errorf("changed %v, want 2", r.Changed)
-	}
-	f.Same(t, "drain_node", "-e", "node=node3", "-e", "hold=30m")
-	for _, service := range []string{"shop-web", "shop-fixed"} {
-		if got := f.answering(t, service); got != "node1 node2" {
-			t.Errorf("%s is answered by %s", service, got)
+	l := f.load(t, "store", 8002)
+	for n, node := range []string{"node3", "node1", "node2", "node4"} {
+		if r := f.Run(t, "drain_node", "-e", "node="+node, "-e", "hold=30m"); r.Changed[node] != 2 {
+			t.Errorf("changed %v, want 2", r.Changed)
+		}
+		if n == 0 {
+			f.Same(t, "drain_node", "-e", "node="+node, "-e", "hold=30m")
+			isDrained(t, f)
+		}
+		if r := f.Run(t, "return_node", "-e", "node="+node); r.Changed[node] != 2 {
+			t.Errorf("changed %v, want 2", r.Changed)
+		}
+		if n == 0 {
+			f.Same(t, "return_node", "-e", "node="+node)
 		}
 	}
-	if out := f.on(t, "node3", "docker ps --quiet | wc -l"); strings.TrimSpace(out) != "2" {
-		t.Errorf("%s containers run on the drained node, want 2: they wait for its return", strings.TrimSpace(out))
-	}
-	if r := f.Run(t, "return_node", "-e", "node=node3"); r.Changed["node3"] != 2 {
-		t.Errorf("changed %v, want 2", r.Changed)
-	}
-	f.Same(t, "return_node", "-e", "node=node3")
 	l.stop()
-	for _, service := range []string{"shop-web", "shop-fixed"} {
-		if got := f.answering(t, service); got != "node1 node2 node3" {
-			t.Errorf("%s is answered by %s", service, got)
+	wantAnswering(t, f, "node1 node2 node3")
+}
+
+// isDrained looks at node3.
+func isDrained(t *testing.T, f *Fleet) {
+	t.Helper()
+	wantAnswering(t, f, "node1 node2")
+	if out := f.on(t, "node3", "docker ps --quiet | wc -l"); strings.TrimSpace(out) != "4" {
+		t.Errorf("%s containers run on the drained node, want 4: they wait for its return", strings.TrimSpace(out))
+	}
+}
+
+// wantAnswering wants both apps found on these nodes; node4 has only one of them.
+func wantAnswering(t *testing.T, f *Fleet, nodes string) {
+	t.Helper()
+	for service, more := range map[string]string{"shop-web": "", "shop-fixed": "", "store-web": " node4", "store-fixed": " node4"} {
+		if got := f.answering(t, service); got != nodes+more {
+			t.Errorf("%s is answered by %s, want %s", service, got, nodes+more)
 		}
 	}
 }

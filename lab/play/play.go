@@ -3,9 +3,6 @@ package play
 
 import (
 	"bytes"
-	"encoding/json"
-	"fmt"
-	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,10 +13,8 @@ import (
 	"testing"
 
 	"svckit/lab"
+	"svckit/lab/inventory"
 )
-
-// Secret is that of every fleet that is played on; tokens and keys are made from it.
-const Secret = "7c0f4f0e-1a57-4f0c-9d0e-2f8f5f1f9f11"
 
 // Fleet is a fleet with an inventory and Ansible's settings in a folder of its own.
 type Fleet struct {
@@ -27,12 +22,8 @@ type Fleet struct {
 	Dir string // inventory.yml, ansible.cfg, the programs in bin
 }
 
-// Vars are variables of the inventory: a host's name, or "all", and what it has.
-type Vars map[string]map[string]any
-
-// Start makes a fleet of machines and an inventory for it: the first three hosts of a datacenter, or the only one, are its
-// Consul servers; the first two hosts of all have planners. Nothing is installed yet.
-func Start(t testing.TB, more Vars, dcs ...lab.Datacenter) *Fleet {
+// Start makes a fleet of machines and an inventory for it. Nothing is installed yet.
+func Start(t testing.TB, more inventory.Vars, dcs ...lab.Datacenter) *Fleet {
 	t.Helper()
 	for n := range dcs {
 		dcs[n].Machines = true
@@ -48,33 +39,14 @@ func Start(t testing.TB, more Vars, dcs ...lab.Datacenter) *Fleet {
 	})
 	f := &Fleet{Fleet: lab.NewFleet(t, dcs...), Dir: dir}
 	root := build(t, dir+"/bin")
-	if err := os.MkdirAll(dir+"/ansible_collections/svckit", 0o755); err != nil {
-		t.Fatal(err)
+	fleet := inventory.Fleet{
+		SSHConfig: f.SSHConfig(), Registry: f.Registry, Collection: root + "/ansible", Programs: dir + "/bin", Consul: lab.ConsulBinary(t),
 	}
-	if err := os.Symlink(root+"/ansible", dir+"/ansible_collections/svckit/svckit"); err != nil {
-		t.Fatal(err)
+	for _, h := range f.Hosts {
+		fleet.Hosts = append(fleet.Hosts, inventory.Host{Name: h.Name(), Addr: h.Addr(), DC: h.DC(), Zone: h.Zone()})
 	}
-	config := fmt.Sprintf(`[defaults]
-collections_path = %[1]s
-inventory = %[1]s/inventory.yml
-forks = 8
-gathering = explicit
-interpreter_python = /usr/bin/python3
-local_tmp = %[1]s/tmp
-nocolor = true
-[ssh_connection]
-pipelining = true
-control_path_dir = %[1]s
-ssh_args = -F %[2]s -o ControlMaster=auto -o ControlPersist=60s
-`, dir, f.SSHConfig())
-	inventory, err := json.MarshalIndent(f.inventory(t, more), "", "  ") // JSON is YAML
-	if err != nil {
+	if err := inventory.Write(dir, fleet, more); err != nil {
 		t.Fatal(err)
-	}
-	for name, text := range map[string][]byte{"ansible.cfg": []byte(config), "inventory.yml": inventory} {
-		if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
-			t.Fatal(err)
-		}
 	}
 	return f
 }
@@ -96,36 +68,6 @@ func build(t testing.TB, into string) string {
 		t.Fatalf("build programs: %v\n%s", err, out)
 	}
 	return root
-}
-
-// inventory has the groups that the playbooks want.
-func (f *Fleet) inventory(t testing.TB, more Vars) map[string]any {
-	t.Helper()
-	all := map[string]any{
-		"svckit_secret": Secret, "svckit_bin": f.Dir + "/bin", "consul_binary": lab.ConsulBinary(t),
-		"docker_insecure_registries": []string{f.Registry}, "svckit_pool": "production",
-	}
-	maps.Copy(all, more["all"])
-	servers, nodes, planners, seen := map[string]any{}, map[string]any{}, map[string]any{}, map[string]int{}
-	for _, h := range append(f.Servers, f.Hosts...) {
-		seen[h.DC()]++
-	}
-	rank := map[string]int{}
-	for n, h := range f.Hosts {
-		vars := map[string]any{"ansible_host": h.Addr(), "consul_datacenter": h.DC(), "svckit_zone": h.Zone()}
-		maps.Copy(vars, more[h.Name()])
-		nodes[h.Name()] = vars
-		if rank[h.DC()]++; rank[h.DC()] <= 3 && seen[h.DC()] >= 3 || rank[h.DC()] == 1 && seen[h.DC()] < 3 {
-			servers[h.Name()] = nil
-		}
-		if n < 2 {
-			planners[h.Name()] = nil
-		}
-	}
-	hosts := func(h map[string]any) map[string]any { return map[string]any{"hosts": h} }
-	return map[string]any{"all": map[string]any{"vars": all, "children": map[string]any{
-		"consul_servers": hosts(servers), "svckit_nodes": hosts(nodes), "svckit_planners": hosts(planners),
-	}}}
 }
 
 // Recap is what a playbook came to.
@@ -151,12 +93,8 @@ func (f *Fleet) Try(t testing.TB, playbook string, args ...string) Recap {
 // Command is a run of a playbook that is not started yet; it is killed with the test.
 func (f *Fleet) Command(t testing.TB, playbook string, args ...string) *exec.Cmd {
 	t.Helper()
-	if !strings.Contains(playbook, "/") {
-		playbook = "svckit.svckit." + playbook
-	}
-	cmd := exec.CommandContext(t.Context(), "ansible-playbook", append([]string{playbook}, args...)...)
+	cmd := exec.CommandContext(t.Context(), f.Dir+"/play", append([]string{playbook}, args...)...)
 	cmd.Dir = f.Dir
-	cmd.Env = append(os.Environ(), "ANSIBLE_CONFIG="+f.Dir+"/ansible.cfg", "ANSIBLE_HOME="+f.Dir+"/home", "LC_ALL=C.UTF-8")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	return cmd
 }

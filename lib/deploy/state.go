@@ -7,6 +7,8 @@ package deploy
 import (
 	"slices"
 	"time"
+
+	"svckit/lib/fleet"
 )
 
 // Phase is how far a deploy is.
@@ -112,6 +114,14 @@ func (f Failure) Words() string {
 		words += ": " + f.Output
 	}
 	return words
+}
+
+// WentBack reports whether this was a rollback of the app, or of one service (only), and what it brought is what is current still.
+func (s State) WentBack(only string, now fleet.Current) bool {
+	if !s.Rollback || s.Result != Stable || s.Only != only {
+		return false
+	}
+	return !slices.ContainsFunc(s.Services, func(key string) bool { return now.Services[key].Release != s.Release })
 }
 
 // Active reports whether somebody has still to work at it.

@@ -24,8 +24,8 @@ const usage = `usage:
   lab load golang                            inside lab run: make an image with this machine's Go, print its name
   lab tools                                  build what make check needs and print the folder
   lab peers                                  build the DNS servers that make bench compares with, print their programs
-  lab fleet [--name fleet] [--hosts 4] [--servers 3] [--zones 2] [--far 0] [--machines]
-                                             make a fleet of hosts and keep it until Ctrl-C or lab down
+  lab fleet [--name fleet] [--hosts 4] [--servers 3] [--zones 2] [--far 0] [--machines [--ansible FOLDER]]
+                                             make a fleet of hosts and keep it until Ctrl-C or lab down; an inventory for its machines
   lab on [--name fleet] HOST [COMMAND…]      run a command, or a shell, on a host of it
   lab host [--name fleet] HOST cut|join|kill|start|slow [DELAY]
                                              take out its cable, or its power; bring it back

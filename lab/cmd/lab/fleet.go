@@ -8,12 +8,14 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
 
 	"svckit/lab"
 	"svckit/lab/ground"
+	"svckit/lab/inventory"
 	"svckit/lab/setup"
 	"svckit/lib/fault"
 )
@@ -24,12 +26,14 @@ func fleet(ctx context.Context, say *setup.Teller, verb string, args []string) (
 	name := flags.String("name", "fleet", "name of the lab")
 	var hosts, servers, zones, far int
 	var machines bool
+	var ansible string
 	if verb == "fleet" {
 		flags.IntVar(&hosts, "hosts", 4, "hosts with an engine")
 		flags.IntVar(&servers, "servers", 3, "Consul servers on hosts of their own")
 		flags.IntVar(&zones, "zones", 2, "zones that the hosts are spread over")
 		flags.IntVar(&far, "far", 0, "hosts of a second datacenter")
 		flags.BoolVar(&machines, "machines", false, "hosts with a systemd, files and processes of their own, on which only sshd runs")
+		flags.StringVar(&ansible, "ansible", "", "with --machines: `folder` for an inventory, and play, which runs a playbook on them")
 	}
 	flags.SetOutput(io.Discard)
 	err := flags.Parse(args)
@@ -43,7 +47,7 @@ func fleet(ctx context.Context, say *setup.Teller, verb string, args []string) (
 		return int(fault.OK), nil
 	case err != nil:
 		return int(fault.Usage), err
-	case strings.Contains(*name, "."), (verb == "fleet" || verb == "down") && flags.NArg() > 0, (verb == "on" || verb == "host") && flags.NArg() == 0:
+	case strings.Contains(*name, "."), (verb == "fleet" || verb == "down") && flags.NArg() > 0, (verb == "on" || verb == "host") && flags.NArg() == 0, ansible != "" && !machines:
 		fmt.Fprint(os.Stderr, usage)
 		return int(fault.Usage), nil
 	}
@@ -56,7 +60,7 @@ func fleet(ctx context.Context, say *setup.Teller, verb string, args []string) (
 		if far > 0 {
 			dcs = append(dcs, lab.Datacenter{Hosts: far, Zones: []string{"far"}, Pool: "production", Machines: machines})
 		}
-		return codeOf(keep(ctx, say, place, dcs))
+		return codeOf(keep(ctx, say, place, ansible, dcs))
 	case "on":
 		return codeOf(enter(place, flags.Arg(0), flags.Args()[1:]))
 	case "host":
@@ -65,8 +69,8 @@ func fleet(ctx context.Context, say *setup.Teller, verb string, args []string) (
 	return codeOf(down(ctx, say, place))
 }
 
-// keep makes a fleet and keeps it until ctx ends.
-func keep(ctx context.Context, say *setup.Teller, p ground.Place, dcs []lab.Datacenter) error {
+// keep makes a fleet and keeps it until ctx ends; with a folder for Ansible its playbooks can be run on it.
+func keep(ctx context.Context, say *setup.Teller, p ground.Place, ansible string, dcs []lab.Datacenter) error {
 	parts, err := lab.FleetParts()
 	if err != nil {
 		return err
@@ -86,8 +90,32 @@ func keep(ctx context.Context, say *setup.Teller, p ground.Place, dcs []lab.Data
 		return err
 	}
 	say.Line("%s: up in %s", p, time.Since(start).Round(100*time.Millisecond))
+	if ansible != "" {
+		if err := writeInventory(ansible, p, f, parts.Consul); err != nil {
+			return err
+		}
+	}
 	fmt.Print(describe(p, f))
+	if ansible != "" {
+		fmt.Printf("playbooks    %s site\n", filepath.Join(ansible, "play"))
+	}
 	return f.Serve(ctx)
+}
+
+// writeInventory writes it with the collection and the programs of the project that this program was built in.
+func writeInventory(dir string, p ground.Place, f *ground.Fleet, consul string) error {
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("write inventory: %w", err)
+	}
+	bin := filepath.Dir(self)
+	out := inventory.Fleet{
+		SSHConfig: f.SSHConfig(), Registry: f.Registry, Collection: filepath.Join(filepath.Dir(bin), "ansible"), Programs: bin, Consul: consul, Inside: p.Inside(),
+	}
+	for _, h := range f.Hosts {
+		out.Hosts = append(out.Hosts, inventory.Host{Name: h.Name, Addr: h.Addr, DC: h.DC, Zone: h.Zone})
+	}
+	return inventory.Write(dir, out, nil)
 }
 
 // describe says how to look into each host.
@@ -112,7 +140,7 @@ func describe(p ground.Place, f *ground.Fleet) string {
 		}
 		fmt.Fprintf(&b, "  %s env %s sh\n", strings.Join(h.Inside(), " "), strings.Join(h.Env(), " "))
 	}
-	fmt.Fprintf(&b, "\nregistry     %s (without TLS)\n", f.Registry)
+	fmt.Fprintf(&b, "\nregistry     %s (without TLS)\nbase image   %s\n", f.Registry, f.Base)
 	fmt.Fprintf(&b, "a shell      %s on%s %s\n", self, named, f.Hosts[0].Name)
 	fmt.Fprintf(&b, "a cable out  %s host%s %s cut     (join, kill, start, slow 100ms)\n", self, named, f.Hosts[0].Name)
 	fmt.Fprintf(&b, "the end      Ctrl-C, or %s down%s\n", self, named)

@@ -66,10 +66,17 @@ func TestFleetIsKeptUntilItIsTakenDownAndLeavesNothing(t *testing.T) {
 
 // All processes of machines end with the one that made them, by themselves.
 func TestKilledFleetOfMachinesLeavesNoProcess(t *testing.T) {
-	f := newFleetByHand(t, "--machines", "--servers", "0")
+	dir := t.TempDir()
+	f := newFleetByHand(t, "--machines", "--servers", "0", "--ansible", dir)
 	f.up(t)
 	if t.Failed() {
 		t.FailNow()
+	}
+	if err := os.WriteFile(dir+"/ping.yml", []byte("- hosts: svckit_nodes\n  tasks: [{ansible.builtin.ping: {}}]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if said := output(t, dir+"/play", dir+"/ping.yml"); !strings.Contains(said, "ok: [node1]") {
+		t.Errorf("a playbook by the inventory said %s", said)
 	}
 	output(t, f.bin, "on", "--name", f.name, "node1", "sh", "-c", "systemctl start docker && docker run --detach --init svckit/base:bookworm sleep 600")
 	if err := f.cmd.Process.Kill(); err != nil {

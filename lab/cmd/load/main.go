@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"svckit/lab/load"
 	"svckit/lib/dnsd"
 )
@@ -21,6 +23,7 @@ func main() {
 	where := flag.String("where", "", "only print where `NAME` is found, host:port")
 	all := flag.Bool("all", false, "with -where: every answer, with its name")
 	plain := flag.Bool("plain", false, "find the service by plain A answers; the port is the URL's")
+	most := flag.Float64("rate", 0, "most requests a second; 0: as many as go")
 	least := flag.Int64("least", 0, "go on after an interruption until so many requests were answered")
 	flag.Parse()
 	if *where != "" {
@@ -36,12 +39,17 @@ func main() {
 	if *plain {
 		client = load.PlainClient
 	}
-	l := load.Start(flag.Arg(0), client(*server, false), client(*server, true), client(*server, true))
+	pace := rate.Inf
+	if *most > 0 {
+		pace = rate.Limit(*most)
+	}
+	l := load.StartAt(pace, flag.Arg(0), client(*server, false), client(*server, true), client(*server, true))
 	end := time.After(*limit)
 	select {
 	case <-ctx.Done():
 	case <-end:
 	}
+	early := l.Done.Load()
 	for tick := time.NewTicker(50 * time.Millisecond); ctx.Err() != nil && l.Done.Load() < *least; {
 		select {
 		case <-tick.C:
@@ -52,6 +60,9 @@ func main() {
 	}
 	l.Stop()
 	fmt.Printf("%d requests answered, %d failed (one client resolves for each request, two keep their connection)\n", l.Done.Load(), l.Failed.Load())
+	if early < *least {
+		fmt.Printf("  %d of them before it was told to end\n", early)
+	}
 	for text, n := range l.Errors() {
 		fmt.Printf("  %d × %s\n", n, text)
 	}
