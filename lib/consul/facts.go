@@ -222,4 +222,3 @@ func unix(seconds int64) time.Time {
 	}
 	return time.Unix(seconds, 0).UTC()
 }
-

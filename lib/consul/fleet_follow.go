@@ -14,11 +14,11 @@ import (
 )
 
 // FollowFleet tells of every part as often as it may have changed, at its first
-// answer too, until ctx ends; then nothing is told any more. It holds about a
-// hundred connections at most. What does not change is told again at times: who is
+// answer too, until ctx ends; then nothing is told any more. It holds about thirty
+// connections at most. What does not change is told again at times: who is
 // told compares. tell is called from many goroutines.
 func (c *Client) FollowFleet(ctx context.Context, f Fleet, tell func(PartNews)) {
-	w := &fleetFollower{c: c, ctx: ctx, fleet: f, tell: tell, watched: map[string]context.CancelFunc{}}
+	w := &fleetFollower{c: c, ctx: ctx, fleet: f, tell: tell, watched: map[string]context.CancelFunc{}, again: make(chan struct{}, 1)}
 	for _, p := range c.wholes(f.App) {
 		w.all.Go(func() { w.follow(ctx, p) })
 	}
@@ -35,6 +35,7 @@ type fleetFollower struct {
 	fleet Fleet
 	tell  func(PartNews)
 	all   sync.WaitGroup
+	again chan struct{} // the list of services was answered: an instance may have come or gone
 
 	mu      sync.Mutex
 	watched map[string]context.CancelFunc // by name of a service
@@ -144,6 +145,10 @@ func (w *fleetFollower) followNames() {
 			}
 			known = names
 			w.keep(names)
+			select {
+			case w.again <- struct{}{}:
+			default:
+			}
 			return nil
 		}}, err
 	})
@@ -198,7 +203,12 @@ func (w *fleetFollower) keep(names []string) {
 
 // readOthers reads the services that have no watch of their own, one after another.
 func (w *fleetFollower) readOthers() {
-	for sleep(w.ctx, othersEach) {
+	for sleep(w.ctx, emptyPause) {
+		select {
+		case <-w.again:
+		case <-time.After(othersEach - emptyPause):
+		case <-w.ctx.Done():
+		}
 		w.mu.Lock()
 		names := slices.Clone(w.others)
 		w.mu.Unlock()

@@ -14,10 +14,10 @@ import (
 )
 
 const (
-	maxFollowedServices = 90 // one connection each, of the 200 that an agent gives to a client address
+	maxFollowedServices = 20 // one connection each, of the 200 that an agent gives to all programs of a client address
 	maxFleetServices    = 5000
 	maxFleetApps        = 2000
-	othersEach          = 5 * time.Second // services beyond maxFollowedServices are read in turn
+	othersEach          = 5 * time.Second // services beyond maxFollowedServices are read in turn, and when an instance comes or goes
 )
 
 // PartNews is what is told of one part of a fleet: what it holds at an index of

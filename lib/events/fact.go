@@ -17,7 +17,7 @@ type Kind string
 
 // The kinds, in the order in which events that are found together are told.
 const (
-	OfStream   Kind = "stream"   // the stream itself: ready, away, back …
+	OfStream   Kind = "stream" // the stream itself: ready, away, back …
 	Unreadable Kind = "unreadable"
 	OfFreeze   Kind = "freeze"
 	OfLoan     Kind = "loan" // a node that is in a pool otherwise than by its own meta
