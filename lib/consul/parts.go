@@ -224,33 +224,50 @@ func (c *Client) Look(ctx context.Context, f Fleet, tell func(PartNews)) error {
 			return err
 		}
 	}
+	if err := c.lookLists(ctx, f, tell, one, &readable); err != nil {
+		return err
+	}
+	if readable == 0 {
+		return notAllowed("read", c.keys.root)
+	}
+	return nil
+}
+
+// lookLists reads the apps and the services that are listed, and those that were known before.
+func (c *Client) lookLists(ctx context.Context, f Fleet, tell func(PartNews), one func(partReader) error, readable *int) error {
+	ends := func(err error) bool { return ctx.Err() != nil || fault.KindOf(err) == fault.Unreachable }
 	q, cancel := c.reading(ctx)
 	defer cancel()
 	apps, _, err := c.appsBelow(f.App, q)
 	if err != nil {
-		return c.fault(ctx, "list apps", err)
+		if err = c.fault(ctx, "list apps", err); ends(err) {
+			return err
+		}
+		tell(PartNews{Part: "apps", Err: err})
 	}
 	for _, app := range union(apps, f.Apps) {
 		n := c.appState(ctx, app, 0)
-		if n.Err != nil && (ctx.Err() != nil || fault.KindOf(n.Err) == fault.Unreachable) {
+		if n.Err != nil && ends(n.Err) {
 			return n.Err
 		}
-		readable++
+		if n.Err == nil {
+			*readable++
+		}
 		tell(n)
 	}
-	q, cancel = c.reading(ctx)
-	defer cancel()
+	q, cancelNames := c.reading(ctx)
+	defer cancelNames()
 	names, _, err := c.serviceNames(f.App, q)
 	if err != nil {
-		return c.fault(ctx, "list services", err)
+		if err = c.fault(ctx, "list services", err); ends(err) {
+			return err
+		}
+		tell(PartNews{Part: "services", Err: err})
 	}
 	for _, name := range union(names, f.Services) {
 		if err := one(c.instances(f.App, name)); err != nil {
 			return err
 		}
-	}
-	if readable == 0 {
-		return notAllowed("read", c.keys.root)
 	}
 	return nil
 }
