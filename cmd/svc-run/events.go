@@ -32,7 +32,7 @@ away nothing is told but that. docs/events.md describes every event.`,
 			&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "go on until interrupted"},
 			&cli.StringFlag{Name: "state", Usage: "go on from `FILE`, and keep there what was told last"},
 			&cli.BoolFlag{Name: "new", Usage: "leave out what was there when the stream began"},
-			&cli.StringSliceFlag{Name: "kind", Usage: "only events of `KIND`: " + strings.Join(kindNames(), ", ")},
+			&cli.StringSliceFlag{Name: "kind", Usage: "only events of `KIND`, more than one with commas: " + strings.Join(kindNames(), ", ")},
 			&cli.StringFlag{Name: "zone", Usage: "only instances in `ZONE`"},
 		},
 		BashComplete: serviceNames(w),
@@ -92,7 +92,10 @@ func runEvents(ctx context.Context, w *here.Node, s *tool.Session, c *cli.Contex
 
 func eventFilter(w *here.Node, c *cli.Context) (events.Filter, error) {
 	f := events.Filter{Zone: c.String("zone")}
-	for _, k := range c.StringSlice("kind") {
+	for _, k := range strings.Split(strings.Join(c.StringSlice("kind"), ","), ",") {
+		if k == "" {
+			continue
+		}
 		if !slices.Contains(kindNames(), k) {
 			return f, fault.WithHint(fault.New(fault.Usage, "no kind of event %q", k), "kinds are %s", strings.Join(kindNames(), ", "))
 		}
