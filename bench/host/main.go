@@ -98,7 +98,6 @@ func (g *ground) commands(names []string, runs int) error {
 		{"svc-run", "up", names[0]},
 		{"svc-run", "doctor"},
 		{"svc-run", "events"},
-		{"svc-run", "drain", "--dry-run"},
 		{"svc-reload", "--dry-run", names[0]},
 		{"scaled", "status"},
 	}
