@@ -164,8 +164,14 @@ func (f Fact) fields() []field {
 	case a.Instance != nil:
 		i := a.Instance
 		return []field{
-			{"name", i.Name}, {"address", i.Address}, {"port", strconv.Itoa(i.Port)}, {"weight", strconv.Itoa(i.Weight)},
-			{"workers", i.Workers}, {"release", i.Release}, {"tags", strings.Join(i.Tags, ",")}, {"zone", f.Zone},
+			{"name", i.Name},
+			{"address", i.Address},
+			{"port", strconv.Itoa(i.Port)},
+			{"weight", strconv.Itoa(i.Weight)},
+			{"workers", i.Workers},
+			{"release", i.Release},
+			{"tags", strings.Join(i.Tags, ",")},
+			{"zone", f.Zone},
 		}
 	case a.Release != nil:
 		return []field{{"image", a.Release.Image}, {"stable", a.Release.Stable}, {"failed", a.Release.Failed}}
