@@ -19,7 +19,7 @@ MODELS = ./lib/hand ./lib/timetable
 PROGRAMS = $(notdir $(wildcard cmd/*))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-scale demo-fleet test unit check docs bench bench-live bench-scale build install clean lab lab-down lab-clean $(LAB)
+.PHONY: help setup demo demo-scale demo-fleet test unit check docs bench bench-host bench-live bench-scale build install clean lab lab-down lab-clean $(LAB)
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ docs: ## write the man pages in docs/man from the programs
 
 bench: setup build ## compare with docker run and docker build, and with other DNS servers
 	@$(LAB) run --name $(or $(NAME),bench) --wait 30m -- sh -c './bench/run.sh && ./bench/dns/run.sh'
+
+bench-host: setup build ## measure commands and daemons on a host with 200 services (5 minutes)
+	@$(LAB) run --name $(or $(NAME),bench-host) --wait 30m -- ./bench/host/run.sh $(BENCH)
 
 bench-live: setup build ## measure the autoscaler at work: reaction, traces on real gunicorn, 500 services (12 minutes)
 	@$(LAB) run --name $(or $(NAME),bench-live) --wait 30m -- ./bench/live/run.sh $(BENCH)

@@ -170,7 +170,7 @@ func label(i instanceFact) string { return i.App + "/" + i.Service + " " + i.Sho
 func checkShell(f facts) []finding {
 	var out []finding
 	for _, i := range f.instances {
-		if i.master == "" || i.master == "none" {
+		if !i.supervised() {
 			continue
 		}
 		if shell := shellAbove(i.processes); shell != "" {

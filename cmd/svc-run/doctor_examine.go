@@ -34,6 +34,7 @@ func examine(ctx context.Context, w *here.Node, s *tool.Session, p fleet.Progres
 	examineDocker(ctx, w, s, &f)
 	p.Report("consul", 0, 0)
 	examineConsul(ctx, w, s, &f)
+	examineProcesses(ctx, w, s, &f)
 	p.Report("dns, registries and the machine", 0, 0)
 	hosts := registryHosts(f)
 	var all sync.WaitGroup // each of them writes fields of its own
@@ -63,11 +64,7 @@ func examineDocker(ctx context.Context, w *here.Node, s *tool.Session, f *facts)
 		if i.Prefix != "" && f.settingsErr == nil && i.Prefix != f.settings.Prefix {
 			continue
 		}
-		one := instanceFact{Instance: i}
-		if i.State == fleet.Running {
-			one.processes, _ = engine.Processes(ctx, i.ID) // it may end meanwhile
-		}
-		f.instances = append(f.instances, one)
+		f.instances = append(f.instances, instanceFact{Instance: i})
 	}
 }
 
@@ -102,6 +99,25 @@ func examineConsul(ctx context.Context, w *here.Node, s *tool.Session, f *facts)
 			if f.instances[n].code = service.Code.Mount; service.Code.Mount != "" {
 				f.instances[n].codeState, f.instances[n].codeErr = codeOf(f.settings.CodeDir, i.App, i.Service)
 			}
+		}
+	}
+}
+
+// examineProcesses asks for the processes of services with a master, since only they are judged: for each the engine
+// runs the node's ps, which looks at every process there is.
+func examineProcesses(ctx context.Context, w *here.Node, s *tool.Session, f *facts) {
+	if f.engineErr != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*askFor)
+	defer cancel()
+	engine, err := w.Docker(ctx, s)
+	if err != nil {
+		return
+	}
+	for n := range f.instances {
+		if i := &f.instances[n]; i.State == fleet.Running && i.supervised() {
+			i.processes, _ = engine.Processes(ctx, i.ID) // it may end meanwhile
 		}
 	}
 }

@@ -51,6 +51,9 @@ type instanceFact struct {
 	processes []fleet.Process // nil: not known
 }
 
+// supervised reports whether a master serves it, which takes signals.
+func (i instanceFact) supervised() bool { return i.master != "" && i.master != "none" }
+
 // dnsFact is the answer of one DNS server for the name of the Consul servers.
 type dnsFact struct {
 	server  string // host:port

@@ -24,7 +24,7 @@ A service is named APP/SERVICE or, in a folder with an app.yaml, SERVICE.`,
 			psCommand(w), logsCommand(w), configCommand(w),
 			releasesCommand(w), promoteCommand(w), deployCommand(w), pullCommand(w),
 			runCommand(w), runsCommand(w),
-			auditCommand(w), aclCommand(w), doctorCommand(w),
+			auditCommand(w), eventsCommand(w), aclCommand(w), doctorCommand(w),
 			devCommand(w),
 		},
 	}

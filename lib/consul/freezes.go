@@ -14,9 +14,10 @@ import (
 // answer and after each change, or with the error that keeps them from being
 // read (then those from before stay in force). One that cannot be read forbids
 // lowering, as in Orders. It returns when ctx ends, or with an error that asking
-// again does not change.
+// again does not change. A leader has made a key to wait on; until there was one,
+// it looks at most once a second, since a query on a prefix without a key wakes
+// with every write of the cluster.
 func (c *Client) FollowFreezes(ctx context.Context, tell func([]planner.Freeze, error)) error {
-	c.seedFreeze(ctx)
 	last, failures := "none", 0
 	return c.watch(ctx, "follow "+c.keys.freeze(), func(q *api.QueryOptions) (*api.QueryMeta, bool, error) {
 		pairs, meta, err := c.api.KV().List(c.keys.freeze(), q)
@@ -33,15 +34,24 @@ func (c *Client) FollowFreezes(ctx context.Context, tell func([]planner.Freeze, 
 			last = mark
 			tell(list, nil)
 		}
+		if len(pairs) == 0 {
+			sleep(ctx, emptyPause)
+		}
 		return meta, false, nil
 	})
 }
 
-// seedFreeze makes the key of a freeze of everything, thawed, where there is none:
-// a query on a prefix without a key would wake with every write of the cluster.
-// Without the right to do so it is left to who has it.
+// seedFreeze makes the key of a freeze of everything, thawed, where there is none,
+// so that nodes have one to wait on. They may not write it themselves.
 func (c *Client) seedFreeze(ctx context.Context) {
-	value, err := encode(freezeDoc{Schema: schema})
+	pair, err := c.get(ctx, c.keys.freeze())
+	if err == nil && pair != nil {
+		return
+	}
+	var value []byte
+	if err == nil {
+		value, err = encode(freezeDoc{Schema: schema})
+	}
 	if err == nil {
 		err = c.swap(ctx, c.keys.freeze(), value, 0)
 	}

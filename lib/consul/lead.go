@@ -49,6 +49,7 @@ func (c *Client) Lead(ctx context.Context, h fleet.Holder, url string, wait time
 	if err := l.rise(ctx); err != nil {
 		return nil, errors.Join(err, lock.Release(ctx))
 	}
+	c.seedFreeze(ctx)
 	return l, nil
 }
 

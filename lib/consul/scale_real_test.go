@@ -309,3 +309,40 @@ func nextEpoch(t *testing.T, c *Client, before uint64) {
 		t.Errorf("after its end: %v", err)
 	}
 }
+
+// A node may write no order: its token would be refused, and Consul's log would say so at each start.
+func TestWhoFollowsFreezesWritesNoneAndALeaderMakesTheKey(t *testing.T) {
+	a := lab.Consul(t)
+	c := connect(t, a, "svc", "")
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	told := make(chan int, 100)
+	go func() {
+		_ = c.FollowFreezes(ctx, func(list []planner.Freeze, err error) {
+			if err != nil {
+				t.Errorf("follow freezes: %v", err)
+			}
+			told <- len(list)
+		})
+	}()
+	if n := <-told; n != 0 {
+		t.Errorf("%d freezes where there is no key", n)
+	}
+	if pair, err := c.get(t.Context(), c.keys.freeze()); err != nil || pair != nil {
+		t.Errorf("who follows has written %v (%v)", pair, err)
+	}
+	if _, err := c.Lead(within(t, 20*time.Second), holder("planner"), "http://a:1", time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	if pair, err := c.get(t.Context(), c.keys.freeze()); err != nil || pair == nil {
+		t.Errorf("a leader has made no key to wait on (%v)", err)
+	}
+	if err := c.Freeze(t.Context(), "", scale.Freeze{Mode: scale.NoDown}); err != nil {
+		t.Fatal(err)
+	}
+	for n := range told {
+		if n == 1 {
+			return
+		}
+	}
+}

@@ -93,3 +93,21 @@ func Return(w Wanted, seen Seen) Plan {
 	}
 	return Plan{Steps: p.steps}
 }
+
+// drained refuses a plan that would make an instance found on a node from which a drain has taken the service out: a new
+// container has a registration of its own, which knows nothing of the drain.
+func (p *planner) drained() error {
+	if !p.w.Respect || !slices.ContainsFunc(p.steps, func(s Step) bool { return s.Action == ActRegister }) {
+		return nil
+	}
+	for _, r := range p.seen.Registrations {
+		end, out := DrainUntil(r)
+		if !out || r.Meta[fleet.MetaApp] != p.w.App || r.Meta[fleet.MetaService] != p.w.Service.Key {
+			continue
+		}
+		name := p.w.App + "/" + p.w.Service.Key
+		e := fault.New(fault.Refused, "bring up %s: it is drained on this node until %s, and a new instance would be found", name, end.UTC().Format(time.RFC3339))
+		return fault.WithHint(e, "svc-run return %s, or wait for that end", name)
+	}
+	return nil
+}

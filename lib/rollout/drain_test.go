@@ -85,3 +85,44 @@ func TestOnlyWhatADrainTookOutReturns(t *testing.T) {
 		t.Error("a drain is taken for a reload")
 	}
 }
+
+func TestUpBringsNothingInWhereADrainTookTheServiceOut(t *testing.T) {
+	for _, row := range []struct {
+		name    string
+		change  func(w *rollout.Wanted, seen *rollout.Seen)
+		refused bool
+	}{
+		{"a new release", func(w *rollout.Wanted, _ *rollout.Seen) { w.Image = image("c") }, true},
+		{"one more", func(w *rollout.Wanted, _ *rollout.Seen) { w.Count = 3; w.Names = append(w.Names, "third") }, true},
+		{"nothing is new", func(*rollout.Wanted, *rollout.Seen) {}, false},
+		{"fewer", func(w *rollout.Wanted, _ *rollout.Seen) { w.Count = 1 }, false},
+		{"a caller that does not mind", func(w *rollout.Wanted, _ *rollout.Seen) { w.Image, w.Respect = image("c"), false }, false},
+		{"a maintenance of somebody else", func(w *rollout.Wanted, seen *rollout.Seen) {
+			w.Image = image("c")
+			for k := range seen.Registrations {
+				seen.Registrations[k].Reason = "by ann"
+			}
+		}, false},
+		{"another service is drained", func(w *rollout.Wanted, seen *rollout.Seen) {
+			w.Image = image("c")
+			for k := range seen.Registrations {
+				seen.Registrations[k].Meta = map[string]string{fleet.MetaContainer: seen.Registrations[k].Meta[fleet.MetaContainer], fleet.MetaApp: w.App, fleet.MetaService: "other"}
+			}
+		}, false},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			w, seen := emptying(func(w *rollout.Wanted, seen *rollout.Seen) {
+				w.Respect = true
+				for k := range seen.Registrations {
+					seen.Registrations[k].Health, seen.Registrations[k].Reason = fleet.Maintenance, w.Reload.Reason(epoch, "new disk")
+				}
+				row.change(w, seen)
+			})
+			w.Reload = nil
+			p, err := rollout.Up(w, nodeA, seen)
+			if refused := fault.KindOf(err) == fault.Refused && fault.HintOf(err) != ""; refused != row.refused || !refused && err != nil {
+				t.Errorf("steps %v, error %v, want a refusal: %t", p.Steps, err, row.refused)
+			}
+		})
+	}
+}

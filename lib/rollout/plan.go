@@ -87,6 +87,9 @@ func Up(w Wanted, n Node, seen Seen) (Plan, error) {
 	p.keepers()
 	p.replacements()
 	p.surplus()
+	if err := p.drained(); err != nil {
+		return Plan{}, err
+	}
 	return Plan{Steps: p.steps, Notes: p.notes()}, nil
 }
 

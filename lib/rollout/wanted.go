@@ -29,6 +29,7 @@ type Wanted struct {
 	Revive  bool              // start a stopped container that is what is wanted, instead of making another
 	Run     string            // id of the run of a cron service that a container is for; "": of none
 	Reload  *Reload           // new code or config into what runs; nil for a deployment
+	Respect bool              // refuse to bring in a new instance where a drain took the others out
 }
 
 // Reload is what a caller asks beyond bringing the node to what is wanted.

@@ -24,6 +24,7 @@ func rules() Rules {
 			{Package: "answer", Imports: facts, Pure: true}, // what svc-dns says
 			{Package: "cpuset", Imports: facts, Pure: true},
 			{Package: "deploy", Imports: facts, Pure: true}, // how a release goes over the fleet, and comes back
+			{Package: "events", Imports: facts, Pure: true}, // what changed between two looks at the fleet
 			{Package: "cron", Imports: facts, Pure: true},   // when services of kind cron run
 			{Package: "dockerfile", Imports: facts, Pure: true},
 			{Package: "rights", Imports: facts, Pure: true}, // what a role may do in Consul
@@ -46,7 +47,7 @@ func rules() Rules {
 			{Package: "hand", Imports: append(slices.Clone(facts), "planner", "scale", "wish")},            // keeps a node at its wish
 			// Reach: one outside system each, and never one another.
 			{Package: "code", Imports: reach}, // the code of services on the node's disk
-			{Package: "consul", Imports: append(slices.Clone(reach), "answer", "cron", "deploy", "place", "planner", "scale")},
+			{Package: "consul", Imports: append(slices.Clone(reach), "answer", "cron", "deploy", "events", "place", "planner", "scale")},
 			{Package: "devagent", Imports: reach},
 			{Package: "delivery", Imports: reach}, // files and secrets on the node's tmpfs
 			{Package: "dnsd", Imports: append(slices.Clone(reach), "answer")},
