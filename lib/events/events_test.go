@@ -118,8 +118,9 @@ func TestTheSameChangeHasTheSameIDAndALaterOneAnother(t *testing.T) {
 		_, told := Between([]Fact{instance("a", "passing", 1)}, []Fact{f}, noon)
 		return told[0].ID
 	}
-	if id(one) != id(one) || id(one) == id(two) || id(one) == "" {
-		t.Errorf("ids %q, %q and %q", id(one), id(one), id(two))
+	first, again, later := id(one), id(one), id(two)
+	if first != again || first == later || first == "" {
+		t.Errorf("ids %q, %q and %q", first, again, later)
 	}
 }
 
