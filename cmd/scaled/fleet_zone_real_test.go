@@ -111,8 +111,12 @@ func asked(urls []string) error {
 			return err
 		}
 		_, err = io.Copy(io.Discard, res.Body)
-		if _ = res.Body.Close(); err != nil || res.StatusCode != http.StatusOK {
-			return fmt.Errorf("%s: %s %v", urls[n%len(urls)], res.Status, err)
+		_ = res.Body.Close()
+		switch {
+		case err != nil:
+			return err
+		case res.StatusCode != http.StatusOK:
+			return fmt.Errorf("%s answered %s", urls[n%len(urls)], res.Status)
 		}
 	}
 	return nil
