@@ -13,7 +13,7 @@ import (
 	"time"
 	"unsafe"
 
-	"github.com/miekg/dns"
+	"golang.org/x/net/dns/dnsmessage"
 	"golang.org/x/sys/unix"
 )
 
@@ -56,9 +56,7 @@ func (g *ground) flood(p peer, length time.Duration) (out flooded, err error) {
 
 // floodFrom floods a server from so many sockets and prints what came back.
 func floodFrom(address, name string, length time.Duration, sockets int) error {
-	question := new(dns.Msg).SetQuestion(dns.Fqdn(name), dns.TypeA)
-	question.SetEdns0(1232, false) // as dnsperf -e
-	text, err := question.Pack()
+	text, err := question(name)
 	if err != nil {
 		return err
 	}
@@ -77,6 +75,23 @@ func floodFrom(address, name string, length time.Duration, sockets int) error {
 		return err
 	}
 	return json.NewEncoder(os.Stdout).Encode(sum)
+}
+
+// question asks for the addresses of a name, with EDNS0 as dnsperf -e does.
+func question(name string) ([]byte, error) {
+	host, err := dnsmessage.NewName(name + ".")
+	if err != nil {
+		return nil, err
+	}
+	var edns dnsmessage.ResourceHeader
+	err = edns.SetEDNS0(1232, dnsmessage.RCodeSuccess, false)
+	m := dnsmessage.Message{
+		Header:      dnsmessage.Header{RecursionDesired: true},
+		Questions:   []dnsmessage.Question{{Name: host, Type: dnsmessage.TypeA, Class: dnsmessage.ClassINET}},
+		Additionals: []dnsmessage.Resource{{Header: edns, Body: &dnsmessage.OPTResource{}}},
+	}
+	text, packed := m.Pack()
+	return text, errors.Join(err, packed)
 }
 
 // floodOne keeps a window of questions under way until the end.
@@ -125,7 +140,7 @@ func (f *flooded) count(text []byte, size int) (n int) {
 	for ; len(text) > 0; n++ {
 		one := text[:min(size, len(text))]
 		text = text[len(one):]
-		if len(one) >= 12 && one[3]&0xf == dns.RcodeSuccess && binary.BigEndian.Uint16(one[6:]) == instances {
+		if len(one) >= 12 && one[3]&0xf == byte(dnsmessage.RCodeSuccess) && binary.BigEndian.Uint16(one[6:]) == instances {
 			f.Answered++
 		} else {
 			f.Wrong++
