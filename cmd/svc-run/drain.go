@@ -91,17 +91,14 @@ func turn(ctx context.Context, w *here.Node, s *tool.Session, c *cli.Context, re
 			return job, err
 		}
 	}
+	listed := &apply.Listed{}
 	for _, t := range targets {
 		d, err := here.OpenService(ctx, w, s, t)
 		if err != nil {
 			return err
 		}
 		d.Plan, d.Wait = plan, c.Duration("wait-lock")
-		j, err := job(d)(ctx)
-		var p rollout.Plan
-		if err == nil {
-			j, p, err = d.Plan(ctx, d.World, j)
-		}
+		j, p, err := glance(ctx, d, listed, job(d))
 		if err != nil {
 			failures = append(failures, err)
 		} else if len(p.Steps) > 0 {
@@ -130,6 +127,21 @@ func turn(ctx context.Context, w *here.Node, s *tool.Session, c *cli.Context, re
 		out.Services = append(out.Services, o)
 	}
 	return s.Result(out, out.text)
+}
+
+// glance plans for a service from containers that are listed once for all services.
+func glance(ctx context.Context, d *here.Deploy, listed *apply.Listed, job here.MakeJob) (apply.Job, rollout.Plan, error) {
+	views := d.World.Views
+	defer func() { d.World.Views = views }() // what is walked is planned again
+	if listed.Views == nil {
+		listed.Views = views
+	}
+	d.World.Views = listed
+	j, err := job(ctx)
+	if err != nil {
+		return j, rollout.Plan{}, err
+	}
+	return d.Plan(ctx, d.World, j)
 }
 
 // refused is the one error for all services that cannot be drained; nothing was touched.
