@@ -71,8 +71,10 @@ func ownAddresses(t *testing.T, h *lab.Host) *net.IPNet {
 		{"ip", "addr", "add", subnet + "223/32", "dev", "shim"},
 		{"ip", "link", "set", "shim", "up"},
 		{"ip", "route", "add", subnet + "192/27", "dev", "shim"},
-		{"docker", "network", "create", "--driver", "macvlan", "--subnet", subnet + "0/24", "--gateway", subnet + "1",
-			"--ip-range", subnet + "192/27", "--aux-address", "host=" + subnet + "223", "--opt", "parent=eth0", "lan"},
+		{
+			"docker", "network", "create", "--driver", "macvlan", "--subnet", subnet + "0/24", "--gateway", subnet + "1",
+			"--ip-range", subnet + "192/27", "--aux-address", "host=" + subnet + "223", "--opt", "parent=eth0", "lan",
+		},
 	} {
 		if out, err := h.Command(t, args[0], args[1:]...).CombinedOutput(); err != nil {
 			t.Fatalf("%s: %v %s", strings.Join(args, " "), err, out)

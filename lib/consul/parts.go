@@ -1,6 +1,7 @@
 package consul
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -141,6 +142,11 @@ func (c *Client) appsBelow(app string, q *api.QueryOptions) ([]string, *api.Quer
 		name, _, _ := strings.Cut(strings.TrimPrefix(key, prefix), "/")
 		if appName.MatchString(name) && !slices.Contains(apps[max(0, len(apps)-1):], name) { // keys are in order
 			apps = append(apps, name)
+		}
+	}
+	if len(apps) == 0 { // else those of other teams may well be hidden
+		if hidden, err := c.hidden(q.Context(), prefix, meta); err != nil || hidden {
+			return nil, meta, cmp.Or(err, notAllowed("list", prefix))
 		}
 	}
 	if len(apps) > maxFleetApps {
