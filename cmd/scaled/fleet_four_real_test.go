@@ -242,8 +242,8 @@ func poolsLend(t *testing.T, f *wholeFleet) {
 	})
 	t.Logf("drained after %.1f s", took.Seconds())
 	f.call(t, "pool", "drain", "--undo", f.Hosts[1].Name())
+	f.call(t, "pool", "remove", "free", spare) // first: else it is borrowed again for what was on the other
 	f.call(t, "pool", "remove", "front", front)
-	f.call(t, "pool", "remove", "free", spare)
 }
 
 // call runs a command of scaled on the server.
