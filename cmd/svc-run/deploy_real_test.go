@@ -171,7 +171,7 @@ func (f *deployFleet) load() *load.Load {
 	for _, h := range f.Hosts[:2] {
 		clients = append(clients, load.Client(h.DNS(), false), load.Client(h.DNS(), true))
 	}
-	l := load.Start("http://"+f.app+"-web.service.consul/", clients...)
+	l := load.StartAt(load.Steady, "http://"+f.app+"-web.service.consul/", clients...)
 	f.t.Cleanup(l.Stop)
 	return l
 }

@@ -100,7 +100,7 @@ func TestWhatStopsBeforeItStartsIsNeverChangedEverywhereAtOnce(t *testing.T) {
 	for _, h := range f.Hosts[:2] {
 		clients = append(clients, load.PlainClient(h.DNS(), false))
 	}
-	l := load.Start("http://"+f.app+"-web.service.consul:8000/", clients...)
+	l := load.StartAt(load.Steady, "http://"+f.app+"-web.service.consul:8000/", clients...)
 	t.Cleanup(l.Stop)
 	_, end := f.play(0, "--release", "r2")
 	f.noLoss(l)

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/time/rate"
+
 	"svckit/lab/load"
 	"svckit/lib/fault"
 	"svckit/lib/fleet"
@@ -63,15 +65,15 @@ func TestDryRunNamesEachStepAndTouchesNothing(t *testing.T) {
 
 // loads puts load on the service: clients that re-resolve for every request, and
 // clients that keep their connection.
-func (r *rig) loads() *load.Load {
-	return load.Start("http://"+r.dns()+"/", r.client(false), r.client(true), r.client(true))
+func (r *rig) loads(most rate.Limit) *load.Load {
+	return load.StartAt(most, "http://"+r.dns()+"/", r.client(false), r.client(true), r.client(true))
 }
 
 func TestReplacingUnderLoadLosesNoRequest(t *testing.T) {
 	r := newRigAlone(t)
 	r.release("r1", "good", plainSpec)
 	r.must("up", r.service())
-	l := r.loads()
+	l := r.loads(rate.Inf)
 	defer l.Stop()
 	for n := 2; n < 40 && (n < 4 || l.Done.Load() < 20_000); n++ {
 		name := fmt.Sprintf("r%d", n)
@@ -97,7 +99,7 @@ func TestABadReleaseIsRefusedByTheGateUnderLoad(t *testing.T) {
 			r.release("r1", "good", text)
 			r.must("up", r.service())
 			r.release("r2", row.manners, text)
-			l := r.loads()
+			l := r.loads(load.Steady)
 			defer l.Stop()
 			got := r.run("up", r.service(), "--release", "r2")
 			l.Stop()
@@ -154,7 +156,7 @@ func TestAKilledUpIsFinishedByTheNext(t *testing.T) {
 	r.release("a", "good", plainSpec)
 	r.release("b", "good", plainSpec)
 	r.must("up", r.service(), "--release", "a")
-	l := r.loads()
+	l := r.loads(load.Steady)
 	defer l.Stop()
 	to, from := "b", "a"
 	for n := 1; ; n++ {

@@ -30,6 +30,9 @@ const (
 	maxTime     = 30 * time.Minute
 )
 
+// Steady is a load that leaves time to what runs beside it: for tests that need some requests at any time, not many.
+const Steady rate.Limit = 200
+
 // Start sends GET url with each of these clients, one request after the other.
 func Start(url string, clients ...*http.Client) *Load {
 	return StartAt(rate.Inf, url, clients...)

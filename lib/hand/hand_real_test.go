@@ -85,7 +85,7 @@ func (r *rig) loaded(service string) *load.Load {
 	for range 3 {
 		clients = append(clients, &http.Client{Timeout: 15 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}})
 	}
-	return load.Start(fmt.Sprintf("http://%s:%d/work", i.Address, i.Port), clients...)
+	return load.StartAt(load.Steady, fmt.Sprintf("http://%s:%d/work", i.Address, i.Port), clients...)
 }
 
 // watched looks at a service in Consul until the returned function is called,
@@ -95,7 +95,7 @@ func (r *rig) watched(service string) (gone func() int) {
 	count := make(chan int)
 	go func() {
 		n := 0
-		for ctx.Err() == nil {
+		for tick := time.NewTicker(5 * time.Millisecond); ctx.Err() == nil; <-tick.C {
 			list, err := r.consul.Service(ctx, r.app+"-"+service)
 			if err == nil && (len(list) != 1 || list[0].Health != fleet.Passing) {
 				n++
