@@ -134,7 +134,7 @@ func (s *store) recorded(h *lab.Host, release string) (out recorded) {
 // releasesGo takes releases over the fleet and back: two datacenters, the second a host that takes what has become stable in the first.
 func releasesGo(t *testing.T, f *Fleet) {
 	s, h, far := &store{Fleet: f, t: t}, f.host(t, "node1"), f.host(t, "dc2-node1")
-	const both = "stages=dc1,dc2"
+	const both, one = "stages=dc1,dc2", "stages=dc1"
 	s.release(h, "r1", "good")
 	s.release(h, "r2", "good")
 	f.Run(t, "deploy", "-e", "app=store", "-e", "release=r1", "-e", both, "-e", "nodes=svckit_nodes")
@@ -160,7 +160,10 @@ func releasesGo(t *testing.T, f *Fleet) {
 			f.Same(t, "deploy", "-e", "app=store", "-e", "release=r2", "-e", both)
 		}},
 		{"in check mode nothing is begun", func(t *testing.T) {
-			r := f.Run(t, "deploy", "--check", "-e", "app=store", "-e", "release=r1")
+			if r := f.Try(t, "deploy", "--check", "-e", "app=store", "-e", "release=r1"); r.Err == nil || !strings.Contains(r.Out, "several datacenters (dc1, dc2)") {
+				t.Errorf("which datacenter: %v\n%s", r.Err, r.Out)
+			}
+			r := f.Run(t, "deploy", "--check", "-e", "app=store", "-e", "release=r1", "-e", one)
 			if !strings.Contains(r.Out, "bring node1 to r1") {
 				t.Errorf("no plan:\n%s", r.Out)
 			}
@@ -187,10 +190,10 @@ func releasesGo(t *testing.T, f *Fleet) {
 		{"refused while another one is at it", func(t *testing.T) { refusedPlay(t, s) }},
 		{"rolled back, under load", func(t *testing.T) {
 			end := f.load(t, "store", 8002)
-			f.Run(t, "rollback", "-e", "app=store")
+			f.Run(t, "rollback", "-e", "app=store", "-e", one)
 			end.stop()
 			s.wantRuns(h, "r4", 4)
-			f.Same(t, "rollback", "-e", "app=store")
+			f.Same(t, "rollback", "-e", "app=store", "-e", one)
 			s.wantRuns(h, "r4", 4)
 		}},
 	} {
@@ -205,7 +208,7 @@ func killedPlay(t *testing.T, s *store) {
 	s.t = t
 	h := s.Hosts[0]
 	s.release(h, "r4", "slow") // its gate takes three seconds
-	args := []string{"-e", "app=store", "-e", "release=r4"}
+	args := []string{"-e", "app=store", "-e", "release=r4", "-e", "stages=dc1"}
 	first := s.Command(t, "deploy", args...)
 	first.SysProcAttr.Setpgid = true
 	var out bytes.Buffer
@@ -273,7 +276,7 @@ func refusedPlay(t *testing.T, s *store) {
 			}
 		}
 	})
-	args := []string{"-e", "app=store", "-e", "release=r5"}
+	args := []string{"-e", "app=store", "-e", "release=r5", "-e", "stages=dc1"}
 	r := s.Try(t, "deploy", append(args, "-e", "patience=60s")...)
 	stop()
 	alive.Wait()
