@@ -14,13 +14,13 @@ import (
 )
 
 // played runs an agent in fake time; play is called once it has started.
-func played(t *testing.T, change func(a *Agent), play func(w *world, a *Agent, m *manager)) {
+func played(t *testing.T, change func(w *world, a *Agent), play func(w *world, a *Agent, m *manager)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		a, m := w.agent(t, silent{make(chan struct{})})
 		if change != nil {
-			change(a)
+			change(w, a)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
@@ -81,8 +81,7 @@ func TestWhatWasKnownStaysWhileOthersAreAway(t *testing.T) {
 }
 
 func TestAnUnknownSpecIsAskedForWithGrowingPauses(t *testing.T) {
-	played(t, func(a *Agent) {}, func(w *world, a *Agent, m *manager) {
-		w.with(func() { w.consul = errAway })
+	played(t, func(w *world, _ *Agent) { w.consul = errAway }, func(w *world, _ *Agent, _ *manager) {
 		pass(10 * time.Minute)
 		if w.targets[0].Known || w.specs > 20 || w.specs < 8 {
 			t.Errorf("asked %d times in 10 minutes: %+v", w.specs, w.targets)
@@ -149,7 +148,7 @@ func (hand) Settling(service string) string {
 
 func TestTheHandRunsBesideTheMonitor(t *testing.T) {
 	ended := false
-	played(t, func(a *Agent) {
+	played(t, func(_ *world, a *Agent) {
 		a.Hand = hand{}
 		a.Beside = append(a.Beside, func(ctx context.Context) error {
 			<-ctx.Done()
@@ -197,7 +196,7 @@ func (l *list) Close() error         { return nil }
 func TestTheQueueOfAServiceIsReadBesideItsContainers(t *testing.T) {
 	var queue *list
 	opened := 0
-	played(t, func(a *Agent) {
+	played(t, func(_ *world, a *Agent) {
 		a.World.Queue = func(_ context.Context, s spec.Service) (Queue, error) {
 			if s.Scale.Queue.List != "jobs" {
 				t.Errorf("asked for the queue of %+v", s)
@@ -231,7 +230,7 @@ func TestTheQueueOfAServiceIsReadBesideItsContainers(t *testing.T) {
 func TestAPartThatHangsTakesTheSignOfLifeAway(t *testing.T) {
 	beat := time.Time{}
 	var mu sync.Mutex
-	played(t, func(a *Agent) {
+	played(t, func(_ *world, a *Agent) {
 		a.Pulse = 10 * time.Second
 		a.Beat = func() time.Time { mu.Lock(); defer mu.Unlock(); return beat }
 	}, func(_ *world, _ *Agent, m *manager) {
