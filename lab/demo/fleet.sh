@@ -23,7 +23,7 @@ told() {
     /^PLAY RECAP/ { recap = 1; next }
     recap && NF { sub(/ +: ok=/, " ok="); sub(/ +skipped=.*/, ""); gsub(/ +/, " "); print "  " $0; next }
     /^        "/ && task ~ /^Say what/ { gsub(/^ *"|",?$/, ""); print "  plan: " $0; next }
-    /^changed:/ && brief != "site" { node = $2; gsub(/[][:]/, "", node); if (!seen[round, node]++) print "  changed " node ": " task }
+    /^changed:/ && brief != "site" { node = $2; gsub(/\[|\]|:/, "", node); if (!seen[round, node]++) print "  changed " node ": " task }
     /^fatal:/ { if (match($0, /"msg": "[^"]*/)) print "  failed " $2 " " substr($0, RSTART + 8, RLENGTH - 8) }' "$work/play.txt"
 }
 play() {
