@@ -1,41 +1,27 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
-	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
-	"time"
+
+	"svckit/bench/stage"
 )
 
-// ground is an agent, a registry and two copies of one small project, so that
-// neither builder finds what the other left in the cache.
+// ground is a stage with two copies of one small project, so that neither
+// builder finds what the other left in the cache.
 type ground struct {
-	dir    string
-	parts  []*exec.Cmd
-	count  int
-	env    []string
-	docker string // host of the engine
+	*stage.Stage
+	count int
 }
 
-const (
-	registry = "127.0.0.1:5000"
-	consul   = "http://127.0.0.1:8500"
-)
-
 func newGround() (*ground, error) {
-	dir, err := os.MkdirTemp(os.Getenv("SVCKIT_TEST_RUN"), "bench")
+	s, err := stage.New("DOCKER_BUILDKIT=1", "SVC_DNS_MARGIN=0s")
 	if err != nil {
 		return nil, err
 	}
-	g := &ground{dir: dir, docker: os.Getenv("SVCKIT_TEST_DOCKER")}
-	g.env = append(os.Environ(), "DOCKER_HOST="+g.docker, "CONSUL_HTTP_ADDR="+consul, "DOCKER_BUILDKIT=1", "SVC_DNS_MARGIN=0s",
-		"SVC_RUN_DIR="+filepath.Join(dir, "run"), "SVC_STATE_DIR="+filepath.Join(dir, "state"),
-		"SVC_CODE_DIR="+filepath.Join(dir, "volume"), "SVC_CONFIG=")
+	g := &ground{Stage: s}
 	if err := g.start(); err != nil {
 		g.close()
 		return nil, err
@@ -44,22 +30,6 @@ func newGround() (*ground, error) {
 }
 
 func (g *ground) start() error {
-	config := filepath.Join(g.dir, "registry.yml")
-	text := fmt.Sprintf("version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: %s}}\nhttp: {addr: %s}\n", filepath.Join(g.dir, "registry"), registry)
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
-		return err
-	}
-	if err := g.part("docker-registry", "serve", config); err != nil {
-		return err
-	}
-	if err := g.part(os.Getenv("SVCKIT_TEST_CONSUL"), "agent", "-dev", "-node=bench", "-log-level=error"); err != nil {
-		return err
-	}
-	for _, url := range []string{"http://" + registry + "/v2/", consul + "/v1/catalog/nodes"} {
-		if err := ready(url); err != nil {
-			return err
-		}
-	}
 	for _, who := range []string{"ours", "theirs"} {
 		if err := g.project(who); err != nil {
 			return err
@@ -69,41 +39,9 @@ func (g *ground) start() error {
 	return g.run("ours", "svc-build", "--push")
 }
 
-func (g *ground) part(name string, args ...string) error {
-	cmd := exec.Command(name, args...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("start %s: %w", name, err)
-	}
-	g.parts = append(g.parts, cmd)
-	return nil
-}
-
-func ready(url string) error {
-	end := time.Now().Add(20 * time.Second)
-	for {
-		res, err := http.Get(url)
-		if err == nil {
-			res.Body.Close()
-			if res.StatusCode == http.StatusOK {
-				return nil
-			}
-			err = fmt.Errorf("%s", res.Status)
-		}
-		if time.Now().After(end) {
-			return fmt.Errorf("wait for %s: %w", url, err)
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-}
-
 func (g *ground) close() {
 	_ = g.down()
-	for _, p := range g.parts {
-		_ = p.Process.Kill()
-		_ = p.Wait()
-	}
-	_ = os.RemoveAll(g.dir)
+	g.Close()
 }
 
 const dockerfile = `ARG BASE=svckit/base:bookworm
@@ -127,11 +65,11 @@ services:
 
 // project writes a source folder of some hundred files.
 func (g *ground) project(who string) error {
-	dir := filepath.Join(g.dir, who)
+	dir := filepath.Join(g.Dir, who)
 	if err := os.MkdirAll(filepath.Join(dir, "lib"), 0o755); err != nil {
 		return err
 	}
-	files := map[string]string{"Dockerfile": dockerfile, "app.yaml": fmt.Sprintf(appYAML, registry, who), "requirements.txt": "one\n", "main.py": "print(0)\n"}
+	files := map[string]string{"Dockerfile": dockerfile, "app.yaml": fmt.Sprintf(appYAML, stage.Registry, who), "requirements.txt": "one\n", "main.py": "print(0)\n"}
 	for n := range 300 {
 		files[fmt.Sprintf("lib/m%03d.py", n)] = strings.Repeat(fmt.Sprintf("x%d = %d # %s\n", n, n, who), 100)
 	}
@@ -145,12 +83,6 @@ func (g *ground) project(who string) error {
 
 // run runs a command in the project's folder; what it prints is shown when it fails.
 func (g *ground) run(who, name string, args ...string) error {
-	cmd := exec.Command(name, args...)
-	cmd.Dir, cmd.Env = filepath.Join(g.dir, who), g.env
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("%s %s: %w\n%s", name, strings.Join(args, " "), err, out.String())
-	}
-	return nil
+	_, err := g.Run(filepath.Join(g.Dir, who), name, args...)
+	return err
 }

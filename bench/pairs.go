@@ -5,6 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"svckit/bench/stage"
 )
 
 func (g *ground) up(int) error { return g.run("ours", "svc-run", "up", "bench/web", "--quiet") }
@@ -14,20 +16,20 @@ func (g *ground) dockerRun(int) error {
 	script := `set -e
 docker run -d --name bench-theirs --init --restart always --label svckit.bench=1 -p 127.0.0.1:29999:8000 "$IMAGE" python3 -m http.server 8000
 until curl -fs -o /dev/null http://127.0.0.1:29999/; do sleep 0.05; done
-curl -fsS -X PUT --data '{"ID":"theirs","Name":"theirs","Address":"127.0.0.1","Port":29999,"Check":{"HTTP":"http://127.0.0.1:29999/","Interval":"1s","Status":"passing"}}' ` + consul + `/v1/agent/service/register`
-	return g.run("theirs", "env", "IMAGE="+registry+"/ours", "bash", "-c", strings.Replace(script, `"$IMAGE"`, `$(docker images -q "$IMAGE" | head -1)`, 1))
+curl -fsS -X PUT --data '{"ID":"theirs","Name":"theirs","Address":"127.0.0.1","Port":29999,"Check":{"HTTP":"http://127.0.0.1:29999/","Interval":"1s","Status":"passing"}}' ` + stage.Consul + `/v1/agent/service/register`
+	return g.run("theirs", "env", "IMAGE="+stage.Registry+"/ours", "bash", "-c", strings.Replace(script, `"$IMAGE"`, `$(docker images -q "$IMAGE" | head -1)`, 1))
 }
 
 func (g *ground) down() error {
 	_ = g.run("theirs", "docker", "rm", "-f", "bench-theirs")
-	_ = g.run("theirs", "curl", "-fsS", "-X", "PUT", consul+"/v1/agent/service/deregister/theirs")
+	_ = g.run("theirs", "curl", "-fsS", "-X", "PUT", stage.Consul+"/v1/agent/service/deregister/theirs")
 	return g.run("ours", "svc-run", "down", "bench/web", "--quiet")
 }
 
 // change makes one file of a project new, so that a build has something to do.
 func (g *ground) change(who, file string) error {
 	g.count++
-	return os.WriteFile(filepath.Join(g.dir, who, file), []byte(fmt.Sprintf("changed = %d\n", g.count)), 0o644)
+	return os.WriteFile(filepath.Join(g.Dir, who, file), []byte(fmt.Sprintf("changed = %d\n", g.count)), 0o644)
 }
 
 func (g *ground) buildCold(int) error {
@@ -63,7 +65,7 @@ func (g *ground) buildWarm(int) error { return g.run("ours", "svc-build", "--pus
 func (g *ground) dockerBuildWarm(int) error { return g.dockerBuild() }
 
 func (g *ground) dockerBuild(args ...string) error {
-	ref := registry + "/theirs:bench"
+	ref := stage.Registry + "/theirs:bench"
 	args = append(append([]string{"build", "-q", "-t", ref}, args...), ".")
 	if err := g.run("theirs", "docker", args...); err != nil {
 		return err

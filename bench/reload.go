@@ -6,6 +6,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"svckit/bench/stage"
 )
 
 // reloadBench brings new code into two instances of one gunicorn app under load,
@@ -74,7 +76,7 @@ services:
 
 // writeCode writes the app of one generation into a folder.
 func (g *ground) writeCode(folder, generation string) error {
-	dir := filepath.Join(g.dir, folder)
+	dir := filepath.Join(g.Dir, folder)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
@@ -83,8 +85,8 @@ func (g *ground) writeCode(folder, generation string) error {
 
 func (g *ground) reloadOurs() side {
 	start := func() ([]string, error) {
-		dir := filepath.Join(g.dir, "code")
-		for name, text := range map[string]string{"Dockerfile": "FROM svckit/base:bookworm\n", "app.yaml": fmt.Sprintf(codeYAML, registry)} {
+		dir := filepath.Join(g.Dir, "code")
+		for name, text := range map[string]string{"Dockerfile": "FROM svckit/base:bookworm\n", "app.yaml": fmt.Sprintf(codeYAML, stage.Registry)} {
 			if err := os.MkdirAll(dir, 0o755); err != nil {
 				return nil, err
 			}
@@ -97,36 +99,36 @@ func (g *ground) reloadOurs() side {
 		}
 		for _, call := range [][]string{
 			{"svc-build", "--push", "--quiet"},
-			{"svc-reload", "code/web", "--source", filepath.Join(g.dir, "code-ours"), "--quiet"},
+			{"svc-reload", "code/web", "--source", filepath.Join(g.Dir, "code-ours"), "--quiet"},
 			{"svc-run", "up", "code/web", "--instances", "2", "--quiet"},
 		} {
 			if err := g.run("code", call[0], call[1:]...); err != nil {
 				return nil, err
 			}
 		}
-		out, err := exec.Command("docker", "-H", g.docker, "ps", "--filter", "label=svckit.app=code", "--format", `http://{{.Label "svckit.address"}}:{{.Label "svckit.port"}}/`).Output()
+		out, err := exec.Command("docker", "-H", os.Getenv("SVCKIT_TEST_DOCKER"), "ps", "--filter", "label=svckit.app=code", "--format", `http://{{.Label "svckit.address"}}:{{.Label "svckit.port"}}/`).Output()
 		return strings.Fields(string(out)), err
 	}
 	change := func(generation string) error {
 		if err := g.writeCode("code-ours", generation); err != nil {
 			return err
 		}
-		return g.run("code", "svc-reload", "code/web", "--source", filepath.Join(g.dir, "code-ours"), "--quiet")
+		return g.run("code", "svc-reload", "code/web", "--source", filepath.Join(g.Dir, "code-ours"), "--quiet")
 	}
 	return side{start, change, func() error { return g.run("code", "svc-run", "down", "code/web", "--quiet") }}
 }
 
 // compose is docker-compose on two instances that mount the same folder.
 func (g *ground) compose(args ...string) error {
-	return g.run("code-theirs", "docker-compose", append([]string{"-p", "bench", "-f", filepath.Join(g.dir, "compose.yml")}, args...)...)
+	return g.run("code-theirs", "docker-compose", append([]string{"-p", "bench", "-f", filepath.Join(g.Dir, "compose.yml")}, args...)...)
 }
 
 func (g *ground) startTheirs() ([]string, error) {
 	if err := g.writeCode("code-theirs", "g0"); err != nil {
 		return nil, err
 	}
-	text := fmt.Sprintf(composeYAML, filepath.Join(g.dir, "code-theirs"))
-	if err := os.WriteFile(filepath.Join(g.dir, "compose.yml"), []byte(text), 0o600); err != nil {
+	text := fmt.Sprintf(composeYAML, filepath.Join(g.Dir, "code-theirs"))
+	if err := os.WriteFile(filepath.Join(g.Dir, "compose.yml"), []byte(text), 0o600); err != nil {
 		return nil, err
 	}
 	return []string{"http://127.0.0.1:29997/", "http://127.0.0.1:29998/"}, g.compose("up", "-d")

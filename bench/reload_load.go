@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"svckit/bench/stage"
 )
 
 // What a way of reloading cost, over all runs.
@@ -102,7 +104,7 @@ func (w way) measure(runs int) (cost, error) {
 	}
 	defer func() { _ = w.side.stop() }()
 	for _, url := range urls {
-		if err := ready(url); err != nil {
+		if err := stage.Until(20*time.Second, url, func() error { return stage.Answers(url) }); err != nil {
 			return cost{}, err
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"svckit/bench/stage"
 	"svckit/lib/dnsd"
 )
 
@@ -18,7 +19,7 @@ func (g *ground) changes(count int) error {
 	if err := g.run(p.command()); err != nil {
 		return err
 	}
-	if err := patiently(20*time.Second, func() error { return ping(p) }); err != nil {
+	if err := stage.Until(20*time.Second, p.name, func() error { return ping(p) }); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancel(context.Background())

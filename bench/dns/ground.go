@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"svckit/bench/stage"
 )
 
 const (
@@ -65,7 +67,7 @@ dns_config { service_ttl { "*" = "5s" } %s }`
 			return err
 		}
 	}
-	if err := patiently(30*time.Second, func() error {
+	if err := stage.Until(30*time.Second, "the client agent", func() error {
 		return call(http.MethodGet, "http://127.0.0.1:18510/v1/catalog/service/consul", nil)
 	}); err != nil {
 		return err
@@ -147,17 +149,6 @@ func call(method, url string, doc any) error {
 		err = fmt.Errorf("%s %s: %s: %s", method, url, res.Status, strings.TrimSpace(out.String()))
 	}
 	return err
-}
-
-func patiently(limit time.Duration, f func() error) error {
-	end := time.Now().Add(limit)
-	for {
-		err := f()
-		if err == nil || time.Now().After(end) {
-			return err
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
 }
 
 func port(address string) string { _, p, _ := net.SplitHostPort(address); return p }

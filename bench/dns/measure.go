@@ -6,13 +6,13 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"os"
 	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"svckit/bench/stage"
 	"svckit/lib/dnsd"
 )
 
@@ -61,7 +61,7 @@ func (g *ground) measure(p peer, length time.Duration) (result, error) {
 		}()
 		p.pid = last.Process.Pid
 	}
-	if err := patiently(20*time.Second, func() error { return ping(p) }); err != nil {
+	if err := stage.Until(20*time.Second, p.name, func() error { return ping(p) }); err != nil {
 		return r, err
 	}
 	questions := g.file("questions", p.ask+" A\n")
@@ -78,7 +78,9 @@ func (g *ground) measure(p peer, length time.Duration) (result, error) {
 		return r, err
 	}
 	r.flood, r.floodCPU = float64(flood.Answered)/flood.Took.Seconds(), took/time.Duration(max(1, flood.Answered))
-	r.memory = memory(p.pid)
+	if r.memory, err = stage.Resident(p.pid); err != nil {
+		return r, err
+	}
 	r.rate = min(fullRate, int(r.perSecond*0.6))
 	out, err = g.dnsperf(p, questions, length, "-Q", strconv.Itoa(r.rate), "-v")
 	if err != nil {
@@ -91,14 +93,14 @@ func (g *ground) measure(p peer, length time.Duration) (result, error) {
 
 // spent is what a server spends of its core while it is asked.
 func spent[T any](p peer, ask func() (T, error)) (out T, took time.Duration, err error) {
-	before, err := cpuTime(p.pid)
+	before, err := stage.Spent(p.pid)
 	if err != nil {
 		return out, 0, err
 	}
 	if out, err = ask(); err != nil {
 		return out, 0, err
 	}
-	after, err := cpuTime(p.pid)
+	after, err := stage.Spent(p.pid)
 	return out, after - before, err
 }
 
@@ -150,30 +152,4 @@ func quantile(all []float64, q float64) time.Duration {
 	}
 	slices.Sort(all)
 	return time.Duration(all[min(int(q*float64(len(all))), len(all)-1)] * float64(time.Second))
-}
-
-// cpuTime is what a process has used so far: fields 14 and 15 of /proc/PID/stat, in hundredths of a second.
-func cpuTime(pid int) (time.Duration, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0, err
-	}
-	f := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
-	if len(f) < 13 {
-		return 0, fmt.Errorf("stat of process %d is short", pid)
-	}
-	user, err1 := strconv.Atoi(f[11])
-	system, err2 := strconv.Atoi(f[12])
-	if err1 != nil || err2 != nil {
-		return 0, fmt.Errorf("stat of process %d: %s %s", pid, f[11], f[12])
-	}
-	return time.Duration(user+system) * 10 * time.Millisecond, nil
-}
-
-func memory(pid int) float64 {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0
-	}
-	return number(string(text), "VmRSS:") / 1024
 }

@@ -4,17 +4,17 @@
 package main
 
 import (
-	"bytes"
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"svckit/bench/stage"
 )
 
 func main() {
@@ -35,7 +35,7 @@ func bench(services, runs int, hold time.Duration) error {
 	if err != nil {
 		return err
 	}
-	defer g.close()
+	defer g.Close()
 	var names []string
 	for n := range services / perApp {
 		app := fmt.Sprintf("app%02d", n)
@@ -76,7 +76,7 @@ func (g *ground) deploy(names []string) error {
 				if n >= len(names) {
 					return
 				}
-				_, errs[k] = g.run(g.dir, "svc-run", "up", names[n], "--quiet")
+				_, errs[k] = g.Run(g.Dir, "svc-run", "up", names[n], "--quiet")
 			}
 		})
 	}
@@ -120,7 +120,7 @@ func (g *ground) commands(names []string, runs int) error {
 		fmt.Printf("| %s | %.2f | %.2f | %.2f | %.2f | %.0f |\n", strings.Join(row, " "), took[len(took)/2], took[0], took[len(took)-1], spent[len(spent)/2], most)
 	}
 	began := time.Now()
-	if _, err := g.run(g.dir, "svc-reload", names[0]); err != nil {
+	if _, err := g.Run(g.Dir, "svc-reload", names[0]); err != nil {
 		return err
 	}
 	fmt.Printf("| svc-reload %s, a restart through the gate | %.2f | | | | |\n\n", names[0], time.Since(began).Seconds())
@@ -141,11 +141,11 @@ const serviceYAML = `  s%d:
 
 // release builds an app and makes it current.
 func (g *ground) release(app string) error {
-	dir := filepath.Join(g.dir, app)
+	dir := filepath.Join(g.Dir, app)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	text := fmt.Appendf(nil, "app: %s\nbuild: {dockerfile: Dockerfile, image: %s/%s}\nservices:\n", app, registry, app)
+	text := fmt.Appendf(nil, "app: %s\nbuild: {dockerfile: Dockerfile, image: %s/%s}\nservices:\n", app, stage.Registry, app)
 	for s := range perApp {
 		text = fmt.Appendf(text, serviceYAML, s)
 	}
@@ -156,28 +156,9 @@ func (g *ground) release(app string) error {
 			return err
 		}
 	}
-	if _, err := g.run(dir, "svc-build", "--push"); err != nil {
+	if _, err := g.Run(dir, "svc-build", "--push"); err != nil {
 		return err
 	}
-	out, err := g.run(dir, "svc-run", "releases", app, "--json")
-	if err != nil {
-		return err
-	}
-	release, err := newest(out)
-	if err != nil {
-		return err
-	}
-	_, err = g.run(dir, "svc-run", "promote", app, release)
+	_, err := g.Promote(app)
 	return err
-}
-
-// run runs a command; what it prints is shown when it fails.
-func (g *ground) run(dir, name string, args ...string) ([]byte, error) {
-	var out, errs bytes.Buffer
-	cmd := exec.Command(name, args...)
-	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = dir, g.env, &out, &errs
-	if err := cmd.Run(); err != nil {
-		return nil, fmt.Errorf("%s %s: %w\n%s%s", name, strings.Join(args, " "), err, errs.String(), out.String())
-	}
-	return out.Bytes(), nil
 }

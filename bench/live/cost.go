@@ -3,13 +3,12 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
-	"strconv"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
+
+	"svckit/bench/stage"
 )
 
 const (
@@ -31,12 +30,12 @@ func (g *ground) cost() error {
 	}
 	_ = g.node.Process.Signal(syscall.SIGTERM)
 	_ = g.node.Wait()
-	watching, err := g.part("node", "scaled", "node", "--watch-only")
+	watching, err := g.Start("node", "scaled", "node", "--watch-only")
 	if err != nil {
 		return err
 	}
 	g.node = watching
-	if err := until(30*time.Second, "the monitor", func() (bool, error) { return answers("http://127.0.0.1:9654/v1/sample") }); err != nil {
+	if err := stage.Until(30*time.Second, "the monitor", func() error { return stage.Answers("http://127.0.0.1:9654/v1/sample") }); err != nil {
 		return err
 	}
 	alone, err := spent(watching, costFor)
@@ -56,27 +55,12 @@ func (g *ground) cost() error {
 
 // spent is the processor time of a process over a while, in ms each second.
 func spent(cmd *exec.Cmd, d time.Duration) (float64, error) {
-	before, err := ticks(cmd.Process.Pid)
+	before, err := stage.Spent(cmd.Process.Pid)
 	if err != nil {
 		return 0, err
 	}
 	began := time.Now()
 	time.Sleep(d)
-	after, err := ticks(cmd.Process.Pid)
-	return (after - before) * 1000 / time.Since(began).Seconds(), err
-}
-
-// ticks is the processor time of a process in seconds: fields 14 and 15 of its stat, in hundredths.
-func ticks(pid int) (float64, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0, err
-	}
-	f := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
-	user, err := strconv.ParseFloat(f[11], 64)
-	if err != nil {
-		return 0, err
-	}
-	system, err := strconv.ParseFloat(f[12], 64)
-	return (user + system) / 100, err
+	after, err := stage.Spent(cmd.Process.Pid)
+	return (after - before).Seconds() * 1000 / time.Since(began).Seconds(), err
 }

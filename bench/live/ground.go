@@ -1,12 +1,9 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -17,22 +14,20 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"svckit/bench/stage"
 	"svckit/lib/consul"
 	"svckit/lib/scale"
 )
 
 const (
-	registry = "127.0.0.1:5000"
-	agent    = "http://127.0.0.1:8500"
-	work     = 0.1 // seconds that a request takes
+	agent = stage.Consul
+	work  = 0.1 // seconds that a request takes
 )
 
-// ground is an agent, a registry, a node and its planner, and the image of the
+// ground is a stage with a node and its planner, and the image of the
 // app that is scaled: examples/scale, whose requests sleep for a tenth of a second.
 type ground struct {
-	dir     string
-	env     []string
-	parts   []*exec.Cmd
+	*stage.Stage
 	node    *exec.Cmd
 	planner *exec.Cmd
 	consul  *consul.Client
@@ -53,13 +48,9 @@ func newGround(runs int) (g *ground, err error) {
 	for _, s := range []string{"t1", "t3", "t5"} {
 		g.names = append(g.names, s, s+"-static")
 	}
-	if g.dir, err = os.MkdirTemp(os.Getenv("SVCKIT_TEST_RUN"), "live"); err != nil {
+	if g.Stage, err = stage.New("SVC_DNS_MARGIN=100ms"); err != nil {
 		return nil, err
 	}
-	g.env = append(
-		os.Environ(), "DOCKER_HOST="+os.Getenv("SVCKIT_TEST_DOCKER"), "CONSUL_HTTP_ADDR="+agent, "SVC_DNS_MARGIN=100ms", "SVC_CONFIG=",
-		"SVC_RUN_DIR="+filepath.Join(g.dir, "run"), "SVC_STATE_DIR="+filepath.Join(g.dir, "state"), "SVC_CODE_DIR="+filepath.Join(g.dir, "code"),
-	)
 	if err = g.start(); err != nil {
 		err = fmt.Errorf("%w\n%s", err, g.said())
 		g.close()
@@ -69,22 +60,6 @@ func newGround(runs int) (g *ground, err error) {
 }
 
 func (g *ground) start() error {
-	config := filepath.Join(g.dir, "registry.yml")
-	text := fmt.Sprintf("version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: %s}}\nhttp: {addr: %s}\n", filepath.Join(g.dir, "registry"), registry)
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
-		return err
-	}
-	if _, err := g.part("registry", "docker-registry", "serve", config); err != nil {
-		return err
-	}
-	if _, err := g.part("consul", os.Getenv("SVCKIT_TEST_CONSUL"), "agent", "-dev", "-node=bench", "-log-level=error"); err != nil {
-		return err
-	}
-	for _, url := range []string{"http://" + registry + "/v2/", agent + "/v1/catalog/service/consul"} {
-		if err := until(30*time.Second, url, func() (bool, error) { return answers(url) }); err != nil {
-			return err
-		}
-	}
 	var err error
 	if g.consul, err = consul.OpenAt(strings.TrimPrefix(agent, "http://"), "svc", hclog.NewNullLogger()); err != nil {
 		return err
@@ -92,10 +67,10 @@ func (g *ground) start() error {
 	if err := g.build(); err != nil {
 		return err
 	}
-	if g.node, err = g.part("node", "scaled", "node"); err != nil {
+	if g.node, err = g.Start("node", "scaled", "node"); err != nil {
 		return err
 	}
-	if g.planner, err = g.part("run", "scaled", "run"); err != nil {
+	if g.planner, err = g.Start("run", "scaled", "run"); err != nil {
 		return err
 	}
 	for _, name := range g.names {
@@ -128,7 +103,7 @@ const policy = "strategy: busy_ratio, wait: 5%, wait_over: 100ms, min: 2, start_
 
 // build makes the image of all services, and them current.
 func (g *ground) build() error {
-	dir := filepath.Join(g.dir, app)
+	dir := filepath.Join(g.Dir, app)
 	if err := os.CopyFS(dir, os.DirFS("examples/scale")); err != nil {
 		return err
 	}
@@ -136,7 +111,7 @@ func (g *ground) build() error {
 	if err != nil {
 		return err
 	}
-	text := fmt.Appendf(nil, "app: %s\nbuild: {dockerfile: Dockerfile, image: %s/%s}\nservices:\n", app, registry, app)
+	text := fmt.Appendf(nil, "app: %s\nbuild: {dockerfile: Dockerfile, image: %s/%s}\nservices:\n", app, stage.Registry, app)
 	for _, name := range g.names {
 		scaling := policy
 		if strings.HasSuffix(name, "-static") {
@@ -149,23 +124,15 @@ func (g *ground) build() error {
 			return err
 		}
 	}
-	if _, err := g.run(dir, "svc-build", "--push", "--build-arg", "BASE=svckit/base:bookworm"); err != nil {
+	if _, err := g.Run(dir, "svc-build", "--push", "--build-arg", "BASE=svckit/base:bookworm"); err != nil {
 		return err
 	}
-	out, err := g.run(dir, "svc-run", "releases", "--json", app)
+	name, err := g.Promote(app)
 	if err != nil {
 		return err
 	}
-	var list struct{ Releases []struct{ Release string } }
-	if err := json.Unmarshal(out, &list); err != nil || len(list.Releases) == 0 {
-		return fmt.Errorf("releases of %s: %s: %w", app, out, err)
-	}
-	r, err := g.consul.Release(context.Background(), app, list.Releases[0].Release)
-	if err != nil {
-		return err
-	}
+	r, err := g.consul.Release(context.Background(), app, name)
 	g.image = r.Image
-	_, err = g.run(dir, "svc-run", "promote", app, r.Name)
 	return err
 }
 
@@ -183,9 +150,12 @@ func (g *ground) ready(service string) (n int, err error) {
 }
 
 func (g *ground) await(service string, n int) error {
-	return until(2*time.Minute, fmt.Sprintf("%d of %s", n, service), func() (bool, error) {
+	return stage.Until(2*time.Minute, fmt.Sprintf("%d of %s", n, service), func() error {
 		ready, err := g.ready(service)
-		return ready >= n, errors.Join(err, fmt.Errorf("%d are ready", ready))
+		if err == nil && ready < n {
+			err = fmt.Errorf("%d are ready", ready)
+		}
+		return err
 	})
 }
 
@@ -208,38 +178,11 @@ func (g *ground) address(service string) (string, error) {
 	return fmt.Sprintf("http://%s:%d/", list[0].Service.Address, list[0].Service.Port), nil
 }
 
-func (g *ground) part(name, program string, args ...string) (*exec.Cmd, error) {
-	log, err := os.OpenFile(filepath.Join(g.dir, name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	defer log.Close()
-	cmd := exec.Command(program, args...)
-	cmd.Env, cmd.Stdout, cmd.Stderr = g.env, log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("start %s: %w", name, err)
-	}
-	g.parts = append(g.parts, cmd)
-	return cmd, nil
-}
-
-func (g *ground) run(dir, name string, args ...string) ([]byte, error) {
-	cmd := exec.Command(name, args...)
-	var said bytes.Buffer
-	cmd.Dir, cmd.Env, cmd.Stderr = dir, g.env, &said
-	out, err := cmd.Output()
-	if err != nil {
-		return out, fmt.Errorf("%s %s: %w\n%s%s", name, strings.Join(args, " "), err, out, said.String())
-	}
-	return out, nil
-}
-
 // said is the end of what the daemons said.
 func (g *ground) said() string {
 	var all strings.Builder
 	for _, name := range []string{"node", "run"} {
-		text, _ := os.ReadFile(filepath.Join(g.dir, name+".log"))
+		text, _ := os.ReadFile(filepath.Join(g.Dir, name+".log"))
 		fmt.Fprintf(&all, "%s: %s\n", name, text[max(len(text)-2000, 0):])
 	}
 	return all.String()
@@ -253,24 +196,9 @@ func (g *ground) close() {
 		}
 	}
 	for _, name := range g.names {
-		if _, err := g.run(g.dir, "svc-run", "down", app+"/"+name); err != nil {
+		if _, err := g.Run(g.Dir, "svc-run", "down", app+"/"+name); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 		}
 	}
-	for _, p := range g.parts {
-		_ = p.Process.Kill()
-		_ = p.Wait()
-	}
-	_ = os.RemoveAll(g.dir)
-}
-
-func answers(url string) (bool, error) {
-	client := http.Client{Timeout: 2 * time.Second}
-	res, err := client.Get(url)
-	if err != nil {
-		return false, err
-	}
-	defer res.Body.Close()
-	_, _ = io.Copy(io.Discard, res.Body)
-	return res.StatusCode == http.StatusOK, fmt.Errorf("it answers %s", res.Status)
+	g.Close()
 }

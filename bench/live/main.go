@@ -15,7 +15,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"time"
 )
 
 func main() {
@@ -59,19 +58,6 @@ func bench(parts []string, runs int, pace float64) error {
 		}
 	}
 	return nil
-}
-
-// until polls f until it is true.
-func until(limit time.Duration, what string, f func() (bool, error)) error {
-	for end := time.Now().Add(limit); ; time.Sleep(100 * time.Millisecond) {
-		ok, err := f()
-		if ok {
-			return nil
-		}
-		if time.Now().After(end) {
-			return fmt.Errorf("wait for %s: not within %s: %w", what, limit, err)
-		}
-	}
 }
 
 // quantile of values, 0 without any.

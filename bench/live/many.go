@@ -21,6 +21,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"svckit/bench/stage"
 	"svckit/lib/consul"
 	"svckit/lib/fleet"
 )
@@ -93,13 +94,10 @@ func many(pace float64) error {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
-	if err := until(30*time.Second, "consul", func() (bool, error) {
-		_, err := client.Monitors(ctx)
-		return err == nil, err
-	}); err != nil {
+	if err := stage.Until(30*time.Second, "consul", func() error { _, err := client.Monitors(ctx); return err }); err != nil {
 		return err
 	}
-	if err := until(30*time.Second, "releases in consul", func() (bool, error) { err := manyReleases(ctx, client); return err == nil, err }); err != nil {
+	if err := stage.Until(30*time.Second, "releases in consul", func() error { return manyReleases(ctx, client) }); err != nil {
 		return err
 	}
 	seen := seenBy{workers: map[string]int{}}
@@ -120,9 +118,12 @@ func many(pace float64) error {
 		return err
 	}
 	defer func() { _ = planner.Process.Kill(); _ = planner.Wait() }()
-	err = until(3*time.Minute, "the first placement of all services", func() (bool, error) {
+	err = stage.Until(3*time.Minute, "the first placement of all services", func() error {
 		n, err := placed(ctx, client)
-		return n == manyServices, fmt.Errorf("%d services are placed: %w", n, err)
+		if err == nil && n != manyServices {
+			err = fmt.Errorf("%d services are placed", n)
+		}
+		return err
 	})
 	if err != nil {
 		text, _ := os.ReadFile(log.Name())

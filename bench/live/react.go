@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"svckit/bench/stage"
 )
 
 // The step of the load, in requests per second.
@@ -74,9 +76,9 @@ func (g *ground) reactOurs(k, _, enough int) (float64, error) {
 
 func (g *ground) reactRun(int, int, int) (float64, error) {
 	const name = "svckit-bench-one"
-	defer func() { _, _ = g.run(g.dir, "docker", "rm", "--force", name) }()
+	defer func() { _, _ = g.Run(g.Dir, "docker", "rm", "--force", name) }()
 	began := time.Now()
-	if _, err := g.run(g.dir, "docker", "run", "--detach", "--name", name, g.image, "gunicorn", "-c", "gunicorn.conf.py", "app:application"); err != nil {
+	if _, err := g.Run(g.Dir, "docker", "run", "--detach", "--name", name, g.image, "gunicorn", "-c", "gunicorn.conf.py", "app:application"); err != nil {
 		return 0, err
 	}
 	err := g.allAnswer([]string{name}, 1)
@@ -89,19 +91,19 @@ services:
 `
 
 func (g *ground) reactCompose(_, want, enough int) (float64, error) {
-	dir := filepath.Join(g.dir, "compose")
+	dir := filepath.Join(g.Dir, "compose")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return 0, err
 	}
 	if err := os.WriteFile(filepath.Join(dir, "docker-compose.yml"), fmt.Appendf(nil, composeYAML, g.image), 0o600); err != nil {
 		return 0, err
 	}
-	defer func() { _, _ = g.run(dir, "docker-compose", "down", "--timeout", "1") }()
+	defer func() { _, _ = g.Run(dir, "docker-compose", "down", "--timeout", "1") }()
 	up := func(n, wait int) error {
-		if _, err := g.run(dir, "docker-compose", "up", "--detach", "--scale", fmt.Sprintf("web=%d", n)); err != nil {
+		if _, err := g.Run(dir, "docker-compose", "up", "--detach", "--scale", fmt.Sprintf("web=%d", n)); err != nil {
 			return err
 		}
-		ids, err := g.run(dir, "docker-compose", "ps", "--quiet")
+		ids, err := g.Run(dir, "docker-compose", "ps", "--quiet")
 		if err != nil {
 			return err
 		}
@@ -118,16 +120,16 @@ func (g *ground) reactCompose(_, want, enough int) (float64, error) {
 // allAnswer waits until so many of these containers answer.
 func (g *ground) allAnswer(containers []string, enough int) error {
 	done := map[string]bool{}
-	return until(time.Minute, fmt.Sprintf("%d containers", enough), func() (bool, error) {
+	return stage.Until(time.Minute, fmt.Sprintf("%d containers", enough), func() error {
 		for _, c := range containers {
 			if done[c] {
 				continue
 			}
-			ip, err := g.run(g.dir, "docker", "inspect", "--format", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", c)
+			ip, err := g.Run(g.Dir, "docker", "inspect", "--format", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", c)
 			if err != nil {
-				return false, err
+				return err
 			}
-			done[c], _ = answers("http://" + strings.TrimSpace(string(ip)) + ":8000/healthz")
+			done[c] = stage.Answers("http://"+strings.TrimSpace(string(ip))+":8000/healthz") == nil
 		}
 		n := 0
 		for _, ok := range done {
@@ -135,6 +137,9 @@ func (g *ground) allAnswer(containers []string, enough int) error {
 				n++
 			}
 		}
-		return n >= enough, fmt.Errorf("%d answer", n)
+		if n < enough {
+			return fmt.Errorf("%d answer", n)
+		}
+		return nil
 	})
 }

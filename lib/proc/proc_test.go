@@ -13,7 +13,7 @@ import (
 
 func TestTheStartOfAProcessIsReadBehindItsName(t *testing.T) {
 	stat := "42 (a) b (c)) S 1 42 42 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 987654 1 2"
-	if got, err := ParseStat([]byte(stat)); err != nil || got != (Stat{Parent: 1, Start: 987654}) {
+	if got, err := ParseStat([]byte(stat)); err != nil || got != (Stat{Parent: 1, Used: 5 + 6, Start: 987654}) {
 		t.Errorf("%+v, %v", got, err)
 	}
 	for _, bad := range []string{"", "42 (x", "42 (x) S 1", "42 (x) S 1 42 42 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 never 1"} {

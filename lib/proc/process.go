@@ -13,6 +13,7 @@ import (
 type Stat struct {
 	Dead   bool   // a zombie: it has ended and nobody has asked how
 	Parent int    //
+	Used   uint64 // processor time in clock ticks, without its children's
 	Start  uint64 // in the kernel's clock ticks since boot: with the pid it names one process for ever
 }
 
@@ -46,8 +47,13 @@ func ParseStat(text []byte) (Stat, error) {
 	if err != nil {
 		return Stat{}, err
 	}
-	start, err := strconv.ParseUint(fields[19], 10, 64)
-	return Stat{Dead: fields[0] == "Z" || fields[0] == "X", Parent: parent, Start: start}, err
+	var ticks [3]uint64 // of user, of system, of the start
+	for i, n := range []int{11, 12, 19} {
+		if ticks[i], err = strconv.ParseUint(fields[n], 10, 64); err != nil {
+			return Stat{}, err
+		}
+	}
+	return Stat{Dead: fields[0] == "Z" || fields[0] == "X", Parent: parent, Used: ticks[0] + ticks[1], Start: ticks[2]}, nil
 }
 
 // Inner is the pid that a process has in the innermost of its namespaces.
