@@ -23,6 +23,15 @@ format() {
 	[ -z "$files" ] || { printf 'not formatted (gofumpt -w FILE):\n%s\n' "$files"; return 1; }
 }
 
+# What is built, packed or recorded does not belong here: no source is binary or larger than 256 KiB.
+sources() {
+	local bad
+	bad=$(git ls-files -z --cached --others --exclude-standard | xargs -0 -r sh -c 'for f; do
+		[ ! -f "$f" ] || { [ "$(stat -c %s "$f")" -le 262144 ] && { [ ! -s "$f" ] || grep -qI "" "$f"; }; } || echo "$f"; done' sh) || return
+	[ -z "$bad" ] || { printf 'no source (delete it, or see .gitignore):\n%s\n' "$bad"; return 1; }
+}
+
+check "sources alone" sources
 check "format" format
 check "vet" go vet ./...
 check "vet, tests with real parts" go vet -tags real ./...

@@ -120,10 +120,10 @@ func (g *ground) commands(names []string, runs int) error {
 		fmt.Printf("| %s | %.2f | %.2f | %.2f | %.2f | %.0f |\n", strings.Join(row, " "), took[len(took)/2], took[0], took[len(took)-1], spent[len(spent)/2], most)
 	}
 	began := time.Now()
-	if _, err := g.Run(g.Dir, "svc-reload", names[0]); err != nil {
+	if _, err := g.Run(g.Dir, "svc-reload", "--force", names[0]); err != nil {
 		return err
 	}
-	fmt.Printf("| svc-reload %s, a restart through the gate | %.2f | | | | |\n\n", names[0], time.Since(began).Seconds())
+	fmt.Printf("| svc-reload --force %s, a restart through the gate | %.2f | | | | |\n\n", names[0], time.Since(began).Seconds())
 	return nil
 }
 
