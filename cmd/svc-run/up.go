@@ -67,7 +67,7 @@ func up(ctx context.Context, w *here.Node, s *tool.Session, c *cli.Context) erro
 		if err == nil && !c.IsSet("instances") {
 			job, err = d.Exact(ctx, job)
 		}
-		job.Wanted.Respect = true
+		job.Wanted.HeedDrain = true
 		return job, err
 	})
 }

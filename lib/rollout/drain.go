@@ -97,7 +97,7 @@ func Return(w Wanted, seen Seen) Plan {
 // drained refuses a plan that would make an instance found on a node from which a drain has taken the service out: a new
 // container has a registration of its own, which knows nothing of the drain.
 func (p *planner) drained() error {
-	if !p.w.Respect || !slices.ContainsFunc(p.steps, func(s Step) bool { return s.Action == ActRegister }) {
+	if !p.w.HeedDrain || !slices.ContainsFunc(p.steps, func(s Step) bool { return s.Action == ActRegister }) {
 		return nil
 	}
 	for _, r := range p.seen.Registrations {

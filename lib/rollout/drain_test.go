@@ -96,7 +96,7 @@ func TestUpBringsNothingInWhereADrainTookTheServiceOut(t *testing.T) {
 		{"one more", func(w *rollout.Wanted, _ *rollout.Seen) { w.Count = 3; w.Names = append(w.Names, "third") }, true},
 		{"nothing is new", func(*rollout.Wanted, *rollout.Seen) {}, false},
 		{"fewer", func(w *rollout.Wanted, _ *rollout.Seen) { w.Count = 1 }, false},
-		{"a caller that does not mind", func(w *rollout.Wanted, _ *rollout.Seen) { w.Image, w.Respect = image("c"), false }, false},
+		{"a caller that does not mind", func(w *rollout.Wanted, _ *rollout.Seen) { w.Image, w.HeedDrain = image("c"), false }, false},
 		{"a maintenance of somebody else", func(w *rollout.Wanted, seen *rollout.Seen) {
 			w.Image = image("c")
 			for k := range seen.Registrations {
@@ -112,7 +112,7 @@ func TestUpBringsNothingInWhereADrainTookTheServiceOut(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			w, seen := emptying(func(w *rollout.Wanted, seen *rollout.Seen) {
-				w.Respect = true
+				w.HeedDrain = true
 				for k := range seen.Registrations {
 					seen.Registrations[k].Health, seen.Registrations[k].Reason = fleet.Maintenance, w.Reload.Reason(epoch, "new disk")
 				}
