@@ -9,6 +9,8 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+
+	"svckit/lib/atomicfile"
 )
 
 const (
@@ -60,19 +62,7 @@ func (m *memory) save(told map[string]string) error {
 	if err := os.MkdirAll(m.dir, 0o700); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(m.dir, ".told-*")
-	if err != nil {
-		return err
-	}
-	defer func() { _ = os.Remove(f.Name()) }()
-	if _, err := f.Write(text); err != nil {
-		f.Close()
-		return err
-	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), filepath.Join(m.dir, toldFile)); err != nil {
+	if err := atomicfile.Write(filepath.Join(m.dir, toldFile), text); err != nil {
 		return err
 	}
 	saved := maps.Clone(told)

@@ -6,10 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"os"
-	"path/filepath"
 	"time"
 
+	"svckit/lib/atomicfile"
 	"svckit/lib/consul"
 	"svckit/lib/events"
 	"svckit/lib/fault"
@@ -131,16 +130,8 @@ func (t *teller) save() error {
 	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(t.file), ".svc-run-events-*")
-	if err != nil {
+	if err := atomicfile.Write(t.file, text); err != nil {
 		return fault.New(fault.Failed, "keep resume point: %w", err)
-	}
-	_, err = f.Write(text)
-	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
-		err = os.Rename(f.Name(), t.file)
-	}
-	if err != nil {
-		return errors.Join(fault.New(fault.Failed, "keep resume point: %w", err), os.Remove(f.Name()))
 	}
 	t.unsaved = false
 	return nil

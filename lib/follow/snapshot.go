@@ -10,10 +10,10 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"time"
 
 	"svckit/lib/answer"
+	"svckit/lib/atomicfile"
 )
 
 // snapshot is the file that carries the last good state over a restart.
@@ -80,19 +80,7 @@ func writeSnapshot(file string, list []saved) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(file), ".svc-dns-*")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(text)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), file)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return nil
+	return atomicfile.Write(file, text)
 }
 
 // load reads the snapshot. One that is damaged is as good as none.

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"svckit/lib/atomicfile"
 	"svckit/lib/fleet"
 )
 
@@ -107,26 +108,7 @@ func remember(dir string, w fleet.Want) error {
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(folder, ".want-*")
-	if err != nil {
-		return err
-	}
-	defer func() { _ = os.Remove(f.Name()) }()
-	_, err = f.Write(text)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), statePath(dir)); err != nil {
-		return err
-	}
-	at, err := os.Open(folder)
-	if err != nil {
-		return err
-	}
-	return errors.Join(at.Sync(), at.Close())
+	return atomicfile.Write(statePath(dir), text)
 }
 
 func sum(text []byte) string {

@@ -40,11 +40,11 @@ func rules() Rules {
 			{Package: "wish", Imports: append(slices.Clone(facts), "planner", "rollout", "scale"), Pure: true}, // how a node gets to what the planner wants of it
 			// Do.
 			{Package: "apply", Imports: append(slices.Clone(facts), "cpuset", "rollout")},
-			{Package: "lead", Imports: append(slices.Clone(facts), "place", "planner", "scale", "survey")}, // plans for the fleet
-			{Package: "nodeagent", Imports: append(slices.Clone(facts), "monitor", "sample")},              // scaled node: what runs beside what, and what is served
-			{Package: "timetable", Imports: append(slices.Clone(facts), "cron")},                           // starts cron services when their ticks come
-			{Package: "follow", Imports: append(slices.Clone(facts), "answer")},                            // keeps what svc-dns says up to date
-			{Package: "hand", Imports: append(slices.Clone(facts), "planner", "scale", "wish")},            // keeps a node at its wish
+			{Package: "lead", Imports: append(slices.Clone(facts), "place", "planner", "scale", "survey")},    // plans for the fleet
+			{Package: "nodeagent", Imports: append(slices.Clone(facts), "monitor", "sample")},                 // scaled node: what runs beside what, and what is served
+			{Package: "timetable", Imports: append(slices.Clone(facts), "cron")},                              // starts cron services when their ticks come
+			{Package: "follow", Imports: append(slices.Clone(facts), "answer", "atomicfile")},                 // keeps what svc-dns says up to date
+			{Package: "hand", Imports: append(slices.Clone(facts), "atomicfile", "planner", "scale", "wish")}, // keeps a node at its wish
 			// Reach: one outside system each, and never one another.
 			{Package: "code", Imports: reach}, // the code of services on the node's disk
 			{Package: "consul", Imports: append(slices.Clone(reach), "answer", "cron", "deploy", "events", "place", "planner", "scale")},
@@ -52,6 +52,7 @@ func rules() Rules {
 			{Package: "delivery", Imports: reach}, // files and secrets on the node's tmpfs
 			{Package: "dnsd", Imports: append(slices.Clone(reach), "answer")},
 			{Package: "docker", Imports: reach},
+			{Package: "atomicfile"},                                                      // files that are replaced whole or not at all
 			{Package: "proc"},                                                            // processes of this node and the files they see: what master and monitor stand on
 			{Package: "master", Imports: append(slices.Clone(reach), "proc", "rollout")}, // gunicorn and uWSGI in containers
 			{Package: "monitor", Imports: append(slices.Clone(reach), "proc", "sample")}, // what services on this node do now
