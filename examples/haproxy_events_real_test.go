@@ -76,12 +76,11 @@ func enroll(t *testing.T, a *lab.Agent, name, address string, weight int) {
 	})
 }
 
-// part is a program that ends with the test; what it said is shown when the test failed.
-func part(t *testing.T, env []string, stdin io.Reader, argv ...string) (*exec.Cmd, io.Reader) {
+// part starts a program that ends with the test, and returns what it prints; what it said is shown when the test failed.
+func part(t *testing.T, cmd *exec.Cmd, stdin io.Reader) io.Reader {
 	t.Helper()
 	var log bytes.Buffer
-	cmd := exec.Command(argv[0], argv[1:]...)
-	cmd.Env, cmd.Stdin, cmd.Stderr = append(os.Environ(), env...), stdin, &log
+	cmd.Stdin, cmd.Stderr = stdin, &log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -94,10 +93,10 @@ func part(t *testing.T, env []string, stdin io.Reader, argv ...string) (*exec.Cm
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 		_ = cmd.Wait()
 		if t.Failed() {
-			t.Logf("%s said:\n%s", argv[0], log.String())
+			t.Logf("%s said:\n%s", strings.Join(cmd.Args, " "), log.String())
 		}
 	})
-	return cmd, out
+	return out
 }
 
 // answerers asks again and again until exactly these answer, each as often as wanted of 20 requests.
@@ -149,7 +148,8 @@ func TestHAProxyHasTheServersOfTheStreamWithoutAReload(t *testing.T) {
 	if err := os.WriteFile(config, []byte(own), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	balancer, _ := part(t, nil, nil, haproxy, "-db", "-f", config)
+	balancer := exec.Command(haproxy, "-db", "-f", config)
+	part(t, balancer, nil)
 	for end := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		if c, err := net.Dial("unix", socket); err == nil {
 			c.Close()
@@ -162,9 +162,9 @@ func TestHAProxyHasTheServersOfTheStreamWithoutAReload(t *testing.T) {
 	if err := run("go", "build", "-o", program, "svckit/cmd/svc-run"); err != nil {
 		t.Fatal(err)
 	}
-	env := []string{"CONSUL_HTTP_ADDR=" + agent.URL(), "SVC_CONFIG=", "SVC_RUN_DIR=" + dir, "SVC_STATE_DIR=" + t.TempDir()}
-	events, out := part(t, env, nil, program, "events", "shop/web", "--follow", "--kind", "instance,health")
-	part(t, nil, out, "python3", "haproxy-events/servers.py", socket, "shop-web")
+	events := exec.Command(program, "events", "shop/web", "--follow", "--kind", "instance,health")
+	events.Env = append(os.Environ(), "CONSUL_HTTP_ADDR="+agent.URL(), "SVC_CONFIG=", "SVC_RUN_DIR="+dir, "SVC_STATE_DIR="+t.TempDir())
+	part(t, exec.Command("python3", "haproxy-events/servers.py", socket, "shop-web"), part(t, events, nil))
 
 	url := "http://" + front + "/"
 	answerers(t, url, "at the start, by weight", map[string]int{"a": 5, "b": 15})

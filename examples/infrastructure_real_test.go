@@ -15,7 +15,6 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -50,29 +49,9 @@ func newFleetOfTwo(t *testing.T) *fleetOfTwo {
 		}
 		f.bridge[h] = string(found[1])
 		cmd := h.Command(t, filepath.Join(f.programs, "svc-dns"), "serve", "--listen", f.bridge[h]+":53", "--metrics", "off", "--srv-scale", "256", "--upstream", "127.0.0.1:9")
-		background(t, cmd)
+		part(t, cmd, nil)
 	}
 	return f
-}
-
-// background starts a program that is killed after the test, and shows what it said when that failed.
-func background(t *testing.T, cmd *exec.Cmd) {
-	t.Helper()
-	said, err := os.CreateTemp(t.TempDir(), "said")
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd.Stdout, cmd.Stderr = said, said
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGKILL)
-		_ = cmd.Wait()
-		if text, _ := os.ReadFile(said.Name()); t.Failed() {
-			t.Logf("%s said:\n%s", cmd.Path, text)
-		}
-	})
 }
 
 // withProgram is an image that has a program of Debian's, with its libraries, as the images have that the examples name.
