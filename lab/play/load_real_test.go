@@ -14,8 +14,8 @@ import (
 	"testing"
 )
 
-// least is how many requests are answered while a playbook works, half of them by a service that is found by SRV and half by
-// one at a fixed port.
+// least is how many requests are answered from the beginning of a playbook on, half of them by a service that is found by SRV and
+// half by one at a fixed port. Where a playbook ends before there were so many, the log says how many came until then.
 const least = 50_000
 
 // load is requests on both services of an app from a host, found by its svc-dns.
