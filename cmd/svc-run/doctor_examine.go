@@ -30,10 +30,11 @@ const askFor = 5 * time.Second
 func examine(ctx context.Context, w *here.Node, s *tool.Session, p fleet.Progress) facts {
 	f := facts{now: w.Now()}
 	f.settings, f.settingsErr = w.Settings(s)
-	p.Report("docker", 0, 0)
-	examineDocker(ctx, w, s, &f)
 	p.Report("consul", 0, 0)
 	examineConsul(ctx, w, s, &f)
+	p.Report("docker", 0, 0)
+	examineDocker(ctx, w, s, &f)
+	examineSpecs(ctx, w, s, &f)
 	examineProcesses(ctx, w, s, &f)
 	p.Report("dns, registries and the machine", 0, 0)
 	hosts := registryHosts(f)
@@ -68,6 +69,8 @@ func examineDocker(ctx context.Context, w *here.Node, s *tool.Session, f *facts)
 	}
 }
 
+// examineConsul comes before examineDocker: what is registered afterwards must not
+// look like a registration without a container.
 func examineConsul(ctx context.Context, w *here.Node, s *tool.Session, f *facts) {
 	if f.settingsErr != nil {
 		f.agentErr = errors.New("not asked, since the settings cannot be read")
@@ -86,6 +89,19 @@ func examineConsul(ctx context.Context, w *here.Node, s *tool.Session, f *facts)
 	f.leader, f.leaderErr = client.Leader(ctx)
 	f.leaves, _ = client.Leaves(ctx) // told as not known
 	f.registrations, f.registrationsErr = client.Registrations(ctx)
+}
+
+// examineSpecs finds what the releases of the containers say of their master and code.
+func examineSpecs(ctx context.Context, w *here.Node, s *tool.Session, f *facts) {
+	if f.agentErr != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*askFor)
+	defer cancel()
+	client, err := w.Consul(s)
+	if err != nil {
+		return
+	}
 	specs := map[string]spec.App{}
 	for n, i := range f.instances {
 		key := i.App + "/" + i.Release

@@ -87,14 +87,15 @@ type seenNode struct {
 func lookNode(ctx context.Context, engine nodeEngine, agent nodeAgent, t here.Target) (seenNode, error) {
 	var seen seenNode
 	var err error
+	// First the registrations: what is registered afterwards must not look like one without a container.
+	if seen.agent, seen.consul = agent.Self(ctx); seen.consul == nil {
+		seen.registrations, seen.consul = agent.Registrations(ctx)
+	}
 	if seen.instances, err = engine.Instances(ctx, t.App, t.Service); err != nil {
 		return seen, err
 	}
 	if seen.engine, err = engine.Info(ctx); err != nil {
 		return seen, err
-	}
-	if seen.agent, seen.consul = agent.Self(ctx); seen.consul == nil {
-		seen.registrations, seen.consul = agent.Registrations(ctx)
 	}
 	if ctx.Err() != nil {
 		return seen, ctx.Err()

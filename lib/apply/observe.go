@@ -13,13 +13,14 @@ import (
 
 // Observe takes the snapshot that a plan is made from. It changes nothing.
 func Observe(ctx context.Context, world World, job Job) (rollout.Seen, error) {
-	all, err := world.Views.Instances(ctx, "", "")
-	if err != nil {
-		return rollout.Seen{}, fmt.Errorf("list containers: %w", err)
-	}
+	// First the registrations: what another run registers afterwards must not look like one without a container.
 	regs, err := world.Registrar.Registrations(ctx)
 	if err != nil {
 		return rollout.Seen{}, fmt.Errorf("list registrations: %w", err)
+	}
+	all, err := world.Views.Instances(ctx, "", "")
+	if err != nil {
+		return rollout.Seen{}, fmt.Errorf("list containers: %w", err)
 	}
 	seen := rollout.Seen{Registrations: regs, Outdated: map[string][]string{}, Stale: map[string][]string{}, Masters: map[string]fleet.Master{}}
 	for _, i := range all {
