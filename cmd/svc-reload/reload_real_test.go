@@ -99,8 +99,8 @@ func newCodeIsLoadedByEachKindOfMaster(env environment) (rows []row) {
 				}
 			}
 			again := decode[here.Outcome](t, r.must(r.service(), "--source", r.source, "--json").stdout)
-			if again.Changed || len(again.Steps) > 0 {
-				t.Errorf("a second call planned %v", again.Steps)
+			if own := r.own(again.Steps); len(own) > 0 || again.Changed && len(again.Steps) == 0 {
+				t.Errorf("a second call planned %v", own)
 			}
 			if o := decode[here.Outcome](t, r.must("rollback", r.service(), "--json").stdout); !o.Changed {
 				t.Errorf("rollback changed nothing: %+v", o)
@@ -116,6 +116,13 @@ func newCodeIsLoadedByEachKindOfMaster(env environment) (rows []row) {
 		}})
 	}
 	return rows
+}
+
+// own are the steps for this app: any run on the node may find something that a row beside it has left.
+func (r *rig) own(steps []rollout.Step) []rollout.Step {
+	return slices.DeleteFunc(slices.Clone(steps), func(s rollout.Step) bool {
+		return s.Action == rollout.ActUnregister && !strings.HasPrefix(s.Target, r.app)
+	})
 }
 
 // registrations are those of the app.
