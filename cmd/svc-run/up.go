@@ -19,8 +19,8 @@ func upCommand(w *here.Node) *cli.Command {
 		Description: "Takes the lock, resolves the release by digest, merges config from Consul, plans, and walks the plan:\n" +
 			"new containers are started, gated by their check, registered and found by DNS before old ones are drained\n" +
 			"and stopped. When the new version does not become well, the old one keeps serving (exit 16).\n" +
-			"Running it twice changes nothing the second time. On a node from which the service is drained nothing new\n" +
-			"is brought in (exit 17): `svc-run return` comes first.",
+			"Running it twice changes nothing the second time. On a node from which the service is drained, what is\n" +
+			"new stays out of DNS, too, until `svc-run return`.",
 		Flags: append(deployFlags(),
 			&cli.StringFlag{Name: "release", Aliases: []string{"r"}, Usage: "move this node to `RELEASE` (default: the app's current one, else the newest)"},
 			&cli.IntFlag{Name: "instances", Value: 1, DefaultText: "what the autoscaler wants on this node, else 1", Usage: "run `N` instances on this node"},
@@ -67,7 +67,6 @@ func up(ctx context.Context, w *here.Node, s *tool.Session, c *cli.Context) erro
 		if err == nil && !c.IsSet("instances") {
 			job, err = d.Exact(ctx, job)
 		}
-		job.Wanted.HeedDrain = true
 		return job, err
 	})
 }

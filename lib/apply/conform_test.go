@@ -131,8 +131,26 @@ func (s stage) conformRegistrar(ctx context.Context, t *testing.T, j apply.Job, 
 	expect(t, fmt.Sprintf("DNS shows it: %v, %v", endpoints, err), err == nil && len(endpoints) == 1 && endpoints[0].Port == r.Port)
 	nothing(t, "deregister", w.Registrar.Deregister(ctx, r.ID))
 	nothing(t, "deregister again", w.Registrar.Deregister(ctx, r.ID))
+	s.forgotten(ctx, t, r.Name)
+	r.Health, r.Reason = fleet.Maintenance, "the node is emptied"
+	for range 2 { // once more changes nothing
+		nothing(t, "register in maintenance", w.Registrar.Register(ctx, r))
+	}
+	nothing(t, "wait for it", w.Registrar.Await(ctx, r.ID, r.Name, fleet.Maintenance))
+	r.Health, r.Reason, r.Weight = "", "", 2
+	nothing(t, "register with another weight", w.Registrar.Register(ctx, r))
+	all, err = w.Registrar.Registrations(ctx)
+	k = slices.IndexFunc(all, func(o fleet.Registration) bool { return o.ID == r.ID })
+	expect(t, fmt.Sprintf("it stays in maintenance: %+v, %v", all, err), k >= 0 && all[k].Health == fleet.Maintenance && all[k].Reason == "the node is emptied" && all[k].Weight == 2)
+	s.forgotten(ctx, t, r.Name)
+	nothing(t, "deregister", w.Registrar.Deregister(ctx, r.ID))
+}
+
+// forgotten waits until DNS shows nothing of a service.
+func (s stage) forgotten(ctx context.Context, t *testing.T, name string) {
+	w := s.world
 	for gone := false; !gone; {
-		endpoints, _, err := w.Resolve(ctx, r.Name+".service.consul")
+		endpoints, _, err := w.Resolve(ctx, name+".service.consul")
 		nothing(t, "ask DNS for what is gone", err)
 		nothing(t, "wait for DNS to forget", ctx.Err())
 		gone = len(endpoints) == 0

@@ -24,6 +24,9 @@ func (w *Walker) register(ctx context.Context, s rollout.Step) error {
 		return err
 	}
 	r := w.entry(i, w.workers(ctx, i))
+	if r.Health, r.Reason = "", s.Hold; s.Hold != "" {
+		r.Health = fleet.Maintenance
+	}
 	w.regs[s.Target] = r
 	delete(w.withdrawn, s.Target)
 	return w.World.Registrar.Register(ctx, r)
@@ -71,7 +74,8 @@ func (w *Walker) registration(ctx context.Context, name string) (fleet.Registrat
 	return fleet.Registration{}, false, nil
 }
 
-// await waits until Consul shows the registration passing and DNS answers with it.
+// await waits until Consul shows the registration passing and DNS answers with it;
+// where the step holds it, until Consul has it in maintenance.
 func (w *Walker) await(ctx context.Context, s rollout.Step) error {
 	r, ok, err := w.registration(ctx, s.Target)
 	if err != nil {
@@ -82,6 +86,9 @@ func (w *Walker) await(ctx context.Context, s rollout.Step) error {
 	}
 	limit, cancel := context.WithTimeout(ctx, discoveryLimit)
 	defer cancel()
+	if s.Hold != "" {
+		return w.World.Registrar.Await(limit, r.ID, r.Name, fleet.Maintenance)
+	}
 	if err := w.World.Registrar.Await(limit, r.ID, r.Name, fleet.Passing); err != nil {
 		return err
 	}

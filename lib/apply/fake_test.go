@@ -221,7 +221,12 @@ func (f *fakeNode) Register(_ context.Context, r fleet.Registration) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.did("register %s", r.ID)
-	r.Health = fleet.Passing
+	if was, known := f.entries[r.ID]; known && was.Health == fleet.Maintenance {
+		r.Health, r.Reason = was.Health, was.Reason
+	}
+	if r.Health != fleet.Maintenance {
+		r.Health = fleet.Passing
+	}
 	f.entries[r.ID] = r
 	return nil
 }

@@ -47,7 +47,7 @@ type Images interface {
 
 // Registrar makes instances known to the local Consul agent. Await waits until
 // the agent's cluster shows the registration with that health; Deregister is
-// nil for one that is gone.
+// nil for one that is gone. Register of one in maintenance never shows it as passing.
 type Registrar interface {
 	Register(ctx context.Context, r fleet.Registration) error
 	Deregister(ctx context.Context, id string) error

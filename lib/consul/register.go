@@ -35,7 +35,9 @@ var (
 
 // Register tells the local agent of an instance. A new one is registered as
 // passing, since the caller probed it: the agent's own first probe comes at a
-// random point of the interval. One with the same ID is changed, and keeps the
+// random point of the interval. One whose Health is Maintenance is registered as
+// critical, and goes into maintenance with its Reason before anybody can find it.
+// One with the same ID is changed, and keeps the
 // state of its check and a maintenance that somebody put it in. Meta gets
 // MetaOwner, which marks it as ours, and MetaCheck, as the agent does not tell
 // the target of a check. 200 from the agent does not mean that the servers took it: see Await.
@@ -67,6 +69,9 @@ func (c *Client) Register(ctx context.Context, r fleet.Registration) error {
 		ID: r.ID, Name: r.Name, Address: r.Address, Port: r.Port, Tags: r.Tags, Meta: meta,
 		Weights: &api.AgentWeights{Passing: r.Weight, Warning: 1}, Check: agentCheck(r),
 	}, opts.WithContext(ctx2))
+	if err == nil && r.Health == fleet.Maintenance {
+		err = c.Maintain(ctx, r.ID, true, r.Reason)
+	}
 	if err == nil && r.Check.Type == "ttl" && !known {
 		// A state that was told is kept over a restart of the agent; the one of the registration is not.
 		return c.UpdateTTL(ctx, r.ID, fleet.Passing, "registered")
@@ -140,6 +145,9 @@ func checkID(id string) string { return "service:" + id }
 func agentCheck(r fleet.Registration) *api.AgentServiceCheck {
 	k := r.Check
 	check := &api.AgentServiceCheck{CheckID: checkID(r.ID), Status: api.HealthPassing, Interval: k.Interval.String(), Timeout: k.Timeout.String()}
+	if r.Health == fleet.Maintenance {
+		check.Status = api.HealthCritical
+	}
 	switch k.Type {
 	case "http":
 		check.HTTP, check.Method = k.Target, http.MethodGet

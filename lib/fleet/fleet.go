@@ -84,7 +84,7 @@ type Registration struct {
 	Tags    []string          // sorted
 	Meta    map[string]string // the Meta* keys, and nothing secret
 	Check   Check             // as registered
-	Health  Health            // read back; "" when not known
+	Health  Health            // read back, "" when not known; registered: maintenance with a reason, or passing
 	Output  string            // the worst check's last output, bounded
 	Reason  string            // of a maintenance
 }

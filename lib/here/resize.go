@@ -270,6 +270,7 @@ func (t *Tender) weigh(ctx context.Context, i fleet.Instance, weight int) error 
 			return nil
 		}
 		r.Weight, r.Meta[fleet.MetaWorkers] = weight, strconv.Itoa(weight)
+		r.Health = "" // a maintenance stays, and one that ended meanwhile does not begin again
 		return t.consul.Register(ctx, r)
 	}
 	return nil // it is not registered, which is another step's business

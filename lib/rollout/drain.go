@@ -94,20 +94,31 @@ func Return(w Wanted, seen Seen) Plan {
 	return Plan{Steps: p.steps}
 }
 
-// drained refuses a plan that would make an instance found on a node from which a drain has taken the service out: a new
-// container has a registration of its own, which knows nothing of the drain.
-func (p *planner) drained() error {
-	if !p.w.HeedDrain || !slices.ContainsFunc(p.steps, func(s Step) bool { return s.Action == ActRegister }) {
-		return nil
+// drainOf is the reason of the maintenance of an instance that Drain took out, "" for any other.
+func drainOf(r *fleet.Registration) string {
+	if r == nil {
+		return ""
 	}
-	for _, r := range p.seen.Registrations {
-		end, out := DrainUntil(r)
-		if !out || r.Meta[fleet.MetaApp] != p.w.App || r.Meta[fleet.MetaService] != p.w.Service.Key {
+	if _, out := DrainUntil(*r); !out {
+		return ""
+	}
+	return r.Reason
+}
+
+// hold is the reason for which an instance stays out of DNS, "" where it is to be
+// found. One without a registration stays out when a drain has taken all others of
+// the service on this node out.
+func (p *planner) hold(entry *fleet.Registration) (reason string) {
+	if entry != nil {
+		return drainOf(entry)
+	}
+	for k, r := range p.seen.Registrations {
+		if r.Meta[fleet.MetaApp] != p.w.App || r.Meta[fleet.MetaService] != p.w.Service.Key || r.Port == 0 {
 			continue
 		}
-		name := p.w.App + "/" + p.w.Service.Key
-		e := fault.New(fault.Refused, "bring up %s: it is drained on this node until %s, and a new instance would be found", name, end.UTC().Format(time.RFC3339))
-		return fault.WithHint(e, "svc-run return %s, or wait for that end", name)
+		if reason = drainOf(&p.seen.Registrations[k]); reason == "" {
+			return ""
+		}
 	}
-	return nil
+	return reason
 }

@@ -8,6 +8,7 @@ import (
 	"svckit/lib/fault"
 	"svckit/lib/fleet"
 	"svckit/lib/rollout"
+	"svckit/lib/spec"
 )
 
 // emptying is a node with two instances of a service that has two more on other nodes.
@@ -86,43 +87,89 @@ func TestOnlyWhatADrainTookOutReturns(t *testing.T) {
 	}
 }
 
-func TestUpBringsNothingInWhereADrainTookTheServiceOut(t *testing.T) {
+func TestANewInstanceTakesADrainOver(t *testing.T) {
+	const byAnn = "by ann"
+	drain := (&rollout.Reload{Hold: epoch.Add(time.Hour)}).Reason(epoch, "new disk")
+	fixed := func(w *rollout.Wanted) { w.Count, w.Service.Publish = 1, spec.Publish{Port: 8080} }
 	for _, row := range []struct {
-		name    string
-		change  func(w *rollout.Wanted, seen *rollout.Seen)
-		refused bool
+		name   string
+		change func(w *rollout.Wanted, seen *rollout.Seen)
+		want   []string
+		held   int // of the awaits
 	}{
-		{"a new release", func(w *rollout.Wanted, _ *rollout.Seen) { w.Image = image("c") }, true},
-		{"one more", func(w *rollout.Wanted, _ *rollout.Seen) { w.Count = 3; w.Names = append(w.Names, "third") }, true},
-		{"nothing is new", func(*rollout.Wanted, *rollout.Seen) {}, false},
-		{"fewer", func(w *rollout.Wanted, _ *rollout.Seen) { w.Count = 1 }, false},
-		{"a caller that does not mind", func(w *rollout.Wanted, _ *rollout.Seen) { w.Image, w.HeedDrain = image("c"), false }, false},
+		{"a new release", func(w *rollout.Wanted, _ *rollout.Seen) { w.Image = image("c") }, nil, 2},
+		{"one more", func(w *rollout.Wanted, _ *rollout.Seen) { w.Count = 3; w.Names = append(w.Names, "third") }, nil, 1},
+		{"one more while one of the others serves", func(w *rollout.Wanted, seen *rollout.Seen) {
+			w.Count, w.Names = 3, append(w.Names, "third")
+			seen.Registrations[1].Health, seen.Registrations[1].Reason = fleet.Passing, ""
+		}, nil, 0},
+		{"a new release while one of the others serves", func(w *rollout.Wanted, seen *rollout.Seen) {
+			w.Image = image("c")
+			seen.Registrations[1].Health, seen.Registrations[1].Reason = fleet.Passing, ""
+		}, nil, 1},
+		{"a registration that differs", func(_ *rollout.Wanted, seen *rollout.Seen) { seen.Registrations[0].Tags = []string{"old"} }, []string{"register one", "await one"}, 1},
+		{"one that is not registered", func(_ *rollout.Wanted, seen *rollout.Seen) { seen.Registrations = seen.Registrations[:1] }, []string{"gate two", "register two", "await two"}, 1},
+		{"a fixed port: the old one keeps its registration until the new one has one", func(w *rollout.Wanted, seen *rollout.Seen) {
+			fixed(w)
+			w.Image = image("c")
+			seen.Instances, seen.Registrations = seen.Instances[1:], seen.Registrations[:1]
+		}, []string{"pull " + image("c"), "stop one", "create new-1", "start new-1", "gate new-1", "register new-1", "await new-1", "withdraw one", "remove one"}, 1},
+		{"a fixed port, after a run that was cut off", func(w *rollout.Wanted, seen *rollout.Seen) {
+			fixed(w)
+			w.Image = image("c")
+			seen.Instances, seen.Registrations = seen.Instances[1:], seen.Registrations[:1]
+			seen.Instances[0].State = fleet.Exited
+		}, nil, 1},
+		{"nothing is new", func(*rollout.Wanted, *rollout.Seen) {}, []string{}, 0},
 		{"a maintenance of somebody else", func(w *rollout.Wanted, seen *rollout.Seen) {
 			w.Image = image("c")
 			for k := range seen.Registrations {
-				seen.Registrations[k].Reason = "by ann"
+				seen.Registrations[k].Reason = byAnn
 			}
-		}, false},
-		{"another service is drained", func(w *rollout.Wanted, seen *rollout.Seen) {
-			w.Image = image("c")
-			for k := range seen.Registrations {
-				seen.Registrations[k].Meta = map[string]string{fleet.MetaContainer: seen.Registrations[k].Meta[fleet.MetaContainer], fleet.MetaApp: w.App, fleet.MetaService: "other"}
-			}
-		}, false},
+		}, nil, 0},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			w, seen := emptying(func(w *rollout.Wanted, seen *rollout.Seen) {
-				w.HeedDrain = true
 				for k := range seen.Registrations {
-					seen.Registrations[k].Health, seen.Registrations[k].Reason = fleet.Maintenance, w.Reload.Reason(epoch, "new disk")
+					seen.Registrations[k].Health, seen.Registrations[k].Reason = fleet.Maintenance, drain
 				}
 				row.change(w, seen)
 			})
 			w.Reload = nil
 			p, err := rollout.Up(w, nodeA, seen)
-			if refused := fault.KindOf(err) == fault.Refused && fault.HintOf(err) != ""; refused != row.refused || !refused && err != nil {
-				t.Errorf("steps %v, error %v, want a refusal: %t", p.Steps, err, row.refused)
+			if got := steps(p); err != nil || row.want != nil && !slices.Equal(got, row.want) {
+				t.Errorf("got %q, error %v, want %q", got, err, row.want)
+			}
+			held := 0
+			for k, s := range p.Steps {
+				if s.Action == rollout.ActAwait && s.Hold == drain && p.Steps[k-1].Hold == drain {
+					held++
+				}
+			}
+			if held != row.held || (held > 0) != (len(p.Notes) > 0) {
+				t.Errorf("%d of %q are held, want %d; notes %q", held, steps(p), row.held, p.Notes)
 			}
 		})
+	}
+}
+
+func TestWhatIsStartedAgainTakesADrainOver(t *testing.T) {
+	w, seen := emptying(func(w *rollout.Wanted, seen *rollout.Seen) {
+		for k := range seen.Registrations {
+			seen.Registrations[k].Health, seen.Registrations[k].Reason = fleet.Maintenance, w.Reload.Reason(epoch, "new disk")
+		}
+		for k := range seen.Instances {
+			seen.Instances[k].State = fleet.Exited
+		}
+	})
+	w.Revive = true
+	up, err := rollout.Up(w, nodeA, seen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range []rollout.Plan{up, rollout.Recover(w, nodeA, seen, "new")} {
+		if k := slices.IndexFunc(p.Steps, func(s rollout.Step) bool { return s.Action == rollout.ActRegister }); k < 0 || p.Steps[k].Hold == "" || p.Steps[k+1].Hold == "" {
+			t.Errorf("not held: %q", steps(p))
+		}
 	}
 }

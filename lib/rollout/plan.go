@@ -45,6 +45,7 @@ type Step struct {
 	Reason string   `json:"reason"`           //
 	Fields []string `json:"fields,omitempty"` // what differs
 	Way    Way      `json:"way,omitempty"`    // of a reload
+	Hold   string   `json:"hold,omitempty"`   // register, await: reason of the maintenance that it is in meanwhile
 }
 
 // String renders "action target: reason".
@@ -87,9 +88,6 @@ func Up(w Wanted, n Node, seen Seen) (Plan, error) {
 	p.keepers()
 	p.replacements()
 	p.surplus()
-	if err := p.drained(); err != nil {
-		return Plan{}, err
-	}
 	return Plan{Steps: p.steps, Notes: p.notes()}, nil
 }
 
@@ -244,8 +242,7 @@ func (p *planner) keepers() {
 // too: it may have got another address.
 func (p *planner) wake(j judged) {
 	p.start(j)
-	p.add(Step{Action: ActRegister, Target: j.Name, ID: j.ID, Reason: "it is well"})
-	p.add(Step{Action: ActAwait, Target: j.Name, ID: j.ID, Reason: "it must be found"})
+	p.found(Step{Target: j.Name, ID: j.ID, Reason: "it is well"}, "it must be found", p.hold(j.entry))
 }
 
 // start starts a container that is there, with its files made again, and gates it.
@@ -261,14 +258,12 @@ func (p *planner) start(j judged) {
 func (p *planner) registration(j judged) {
 	if j.entry == nil {
 		p.add(Step{Action: ActGate, Target: j.Name, ID: j.ID, Reason: "it runs and is not registered"})
-		p.add(Step{Action: ActRegister, Target: j.Name, ID: j.ID, Reason: "it runs and is not registered"})
-		p.add(Step{Action: ActAwait, Target: j.Name, ID: j.ID, Reason: "it must be found before anything else ends"})
+		p.found(Step{Target: j.Name, ID: j.ID, Reason: "it runs and is not registered"}, foundFirst, p.hold(nil))
 		return
 	}
 	want := Registration(p.w, j.Instance, p.n, 1)
 	if fields := registrationDiff(*j.entry, want); len(fields) > 0 {
-		p.add(Step{Action: ActRegister, Target: j.Name, ID: j.ID, Reason: "its registration differs in " + list(fields), Fields: fields})
-		p.add(Step{Action: ActAwait, Target: j.Name, ID: j.ID, Reason: "its registration changed"})
+		p.found(Step{Target: j.Name, ID: j.ID, Reason: "its registration differs in " + list(fields), Fields: fields}, "its registration changed", drainOf(j.entry))
 		return
 	}
 	if j.entry.Health == fleet.Critical {
@@ -280,41 +275,63 @@ func (p *planner) registration(j judged) {
 func (p *planner) replacements() {
 	olds := p.olds
 	for k := range p.missing() {
-		why := "an instance is missing"
-		var old *judged
-		if len(olds) > 0 {
-			old, olds = &olds[0], olds[1:]
-			why = fmt.Sprintf("replaces %s, which %s", old.Name, old.reason)
-		} else if k < len(p.stops) {
-			why = fmt.Sprintf("replaces %s, which %s", p.stops[k].Name, p.stops[k].reason)
-		}
-		if old != nil && p.first != "" {
-			p.spare(*old)
-			p.withdraw(*old, p.first)
-			p.add(Step{Action: ActStop, Target: old.Name, ID: old.ID, Reason: p.first})
-		}
-		p.fresh(p.w.Names[k], why, old)
 		switch {
-		case old != nil && p.first != "":
-			p.add(Step{Action: ActRemove, Target: old.Name, ID: old.ID, Reason: "the new instance serves"})
-		case old != nil:
-			p.retire(*old, "the new instance serves")
+		case len(olds) > 0 && p.first != "":
+			p.insteadOf(olds[0], p.w.Names[k])
+		case len(olds) > 0:
+			p.fresh(p.w.Names[k], replaces(olds[0]), olds[0].fields, p.hold(olds[0].entry))
+			p.retire(olds[0], isServed)
+		case k < len(p.stops):
+			p.fresh(p.w.Names[k], replaces(p.stops[k]), nil, p.hold(p.stops[k].entry))
+		default:
+			p.fresh(p.w.Names[k], "an instance is missing", nil, p.hold(nil))
 		}
+		olds = olds[min(1, len(olds)):]
 	}
 	p.olds = olds
 }
 
-// fresh adds the steps of one new container.
-func (p *planner) fresh(name, why string, old *judged) {
-	create := Step{Action: ActCreate, Target: name, Reason: why}
-	if old != nil {
-		create.Fields = old.fields
+func replaces(j judged) string { return fmt.Sprintf("replaces %s, which %s", j.Name, j.reason) }
+
+// isServed is why an old container ends.
+const isServed = "the new instance serves"
+
+// insteadOf stops an old container before the new one starts, and keeps it until
+// that one serves. Its registration, where a drain took it out of DNS already,
+// stays as long: a run that is cut off in between must not forget the drain.
+func (p *planner) insteadOf(old judged, name string) {
+	hold := p.hold(old.entry)
+	p.spare(old)
+	if drainOf(old.entry) == "" {
+		p.withdraw(old, p.first)
 	}
-	p.add(create)
+	p.add(Step{Action: ActStop, Target: old.Name, ID: old.ID, Reason: p.first})
+	p.fresh(name, replaces(old), old.fields, hold)
+	if drainOf(old.entry) != "" {
+		p.add(Step{Action: ActWithdraw, Target: old.Name, ID: old.ID, Reason: isServed})
+	}
+	p.add(Step{Action: ActRemove, Target: old.Name, ID: old.ID, Reason: isServed})
+}
+
+// fresh adds the steps of one new container; fields are what differs in the one that it replaces.
+func (p *planner) fresh(name, why string, fields []string, hold string) {
+	p.add(Step{Action: ActCreate, Target: name, Reason: why, Fields: fields})
 	p.add(Step{Action: ActStart, Target: name, Reason: "its port, cores, files and secrets are in place"})
 	p.add(Step{Action: ActGate, Target: name, Reason: gateReason(p.w.Service.Check)})
-	p.add(Step{Action: ActRegister, Target: name, Reason: "it is well"})
-	p.add(Step{Action: ActAwait, Target: name, Reason: "it must be found before anything else ends"})
+	p.found(Step{Target: name, Reason: "it is well"}, foundFirst, hold)
+}
+
+// foundFirst is why a new instance is awaited.
+const foundFirst = "it must be found before anything else ends"
+
+// found registers an instance and waits until it is found; one that is held, until Consul has it in maintenance.
+func (p *planner) found(register Step, why, hold string) {
+	register.Action, register.Hold = ActRegister, hold
+	if hold != "" {
+		why = "it stays out of DNS: " + hold
+	}
+	p.add(register)
+	p.add(Step{Action: ActAwait, Target: register.Target, ID: register.ID, Reason: why, Hold: hold})
 }
 
 func gateReason(c spec.Check) string {
@@ -362,6 +379,12 @@ func (p *planner) withdraw(j judged, why string) {
 
 func (p *planner) notes() []string {
 	notes := p.remarks
+	for _, s := range p.steps {
+		if s.Hold != "" {
+			notes = append(notes, "the service is drained on this node, and what starts here stays out of DNS until `svc-run return`, or until that drain ends: "+s.Hold)
+			break
+		}
+	}
 	if p.first != "" && p.missing() > 0 && len(p.olds)+len(p.seen.Instances) > 0 {
 		for _, s := range p.steps {
 			if s.Action == ActStop && s.Reason == p.first {

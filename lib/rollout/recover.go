@@ -25,7 +25,7 @@ func Recover(w Wanted, n Node, seen Seen, failed string) Plan {
 		}
 	}
 	if serving == 0 && back != nil {
-		p.restore(*back)
+		p.restore(*back, registrationOf(seen.Registrations, *back))
 	}
 	return Plan{Steps: p.steps}
 }
@@ -38,11 +38,11 @@ func (p *planner) discard(j judged) {
 	p.add(Step{Action: ActRemove, Target: j.Name, ID: j.ID, Reason: why})
 }
 
-func (p *planner) restore(i fleet.Instance) {
+func (p *planner) restore(i fleet.Instance, entry *fleet.Registration) {
 	why := fmt.Sprintf("nothing else of %s/%s runs here", p.w.App, p.w.Service.Key)
-	for _, a := range []Action{ActStart, ActGate, ActRegister, ActAwait} {
-		p.add(Step{Action: a, Target: i.Name, ID: i.ID, Reason: why})
-	}
+	p.add(Step{Action: ActStart, Target: i.Name, ID: i.ID, Reason: why})
+	p.add(Step{Action: ActGate, Target: i.Name, ID: i.ID, Reason: why})
+	p.found(Step{Target: i.Name, ID: i.ID, Reason: why}, why, p.hold(entry))
 }
 
 // Wake plans how the containers of a service that do not run are started as they

@@ -17,19 +17,18 @@ import (
 
 // Wanted is what one node should run of one service.
 type Wanted struct {
-	App       string
-	Service   spec.Service
-	Release   string
-	Image     string            // repo@sha256:…, or an image id in local mode
-	Env       map[string]string // config and the SVC_* variables of Identity
-	Secrets   bool              // the service gets secret files
-	Files     []string          // targets of the rendered files, sorted
-	Count     int               // instances on this node; ≥ 0
-	Names     []string          // fresh container names, at least Count of them, none in use
-	Revive    bool              // start a stopped container that is what is wanted, instead of making another
-	Run       string            // id of the run of a cron service that a container is for; "": of none
-	Reload    *Reload           // new code or config into what runs; nil for a deployment
-	HeedDrain bool              // refuse to bring in a new instance where a drain took the others out
+	App     string
+	Service spec.Service
+	Release string
+	Image   string            // repo@sha256:…, or an image id in local mode
+	Env     map[string]string // config and the SVC_* variables of Identity
+	Secrets bool              // the service gets secret files
+	Files   []string          // targets of the rendered files, sorted
+	Count   int               // instances on this node; ≥ 0
+	Names   []string          // fresh container names, at least Count of them, none in use
+	Revive  bool              // start a stopped container that is what is wanted, instead of making another
+	Run     string            // id of the run of a cron service that a container is for; "": of none
+	Reload  *Reload           // new code or config into what runs; nil for a deployment
 }
 
 // Reload is what a caller asks beyond bringing the node to what is wanted.
