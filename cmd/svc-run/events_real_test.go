@@ -20,8 +20,11 @@ import (
 
 	"svckit/lab"
 	"svckit/lib/consul"
+	"svckit/lib/deploy"
 	"svckit/lib/events"
 	"svckit/lib/fleet"
+	"svckit/lib/place"
+	"svckit/lib/planner"
 	"svckit/lib/scale"
 )
 
@@ -131,13 +134,15 @@ func tellAgent(t *testing.T, a *lab.Agent, method, path, body string) {
 	}
 }
 
-// enroll registers an instance whose check is set by hand.
-func enroll(t *testing.T, a *lab.Agent, id string, weight int) {
+// enroll registers an instance in zone a whose check is set by hand.
+func enroll(t *testing.T, a *lab.Agent, id string, weight int) { enrollIn(t, a, "a", id, weight) }
+
+func enrollIn(t *testing.T, a *lab.Agent, zone, id string, weight int) {
 	t.Helper()
 	tellAgent(t, a, http.MethodPut, "/v1/agent/service/register", fmt.Sprintf(`{
 		"ID": %q, "Name": "shop-web", "Address": "127.0.0.1", "Port": 20001, "Weights": {"Passing": %d, "Warning": 1},
-		"Meta": {"svckit": "1", "app": "shop", "service": "web", "release": "v1", "zone": "a"},
-		"Check": {"CheckID": "check:%s", "TTL": "24h", "Status": "passing"}}`, id, weight, id))
+		"Meta": {"svckit": "1", "app": "shop", "service": "web", "release": "v1", "zone": %q},
+		"Check": {"CheckID": "check:%s", "TTL": "24h", "Status": "passing"}}`, id, weight, zone, id))
 	tellAgent(t, a, http.MethodPut, "/v1/agent/check/pass/check:"+id, "") // an agent that restarts remembers what it was told, not what a check began with
 }
 
@@ -259,6 +264,64 @@ func TestTheStreamTellsEachChangeOnceOverRestarts(t *testing.T) {
 	}
 	if !slices.Equal(slices.Sorted(slices.Values(lasting)), slices.Sorted(slices.Values(whole))) {
 		t.Errorf("said %q\nwant %q", lasting, whole)
+	}
+}
+
+func TestDeploysAndLoansAreToldAndInstancesOfOneZone(t *testing.T) {
+	t.Parallel()
+	a := lab.Consul(t, lasting(t)...)
+	c, err := consul.OpenAt(a.HTTP, "svc", hclog.NewNullLogger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := listen(t, a, "--follow", "--zone", "b", "--kind", "deploy,loan,instance")
+	l.until("stream ready consul")
+
+	now := time.Now().UTC().Truncate(time.Second)
+	st := deploy.State{
+		App: "shop", Release: "v2", Image: "registry:5000/shop@sha256:" + strings.Repeat("a", 64), Run: "run1", Holder: "ann on laptop", Began: now, Beat: now,
+		Services: []string{"web"}, Phase: deploy.Forward, Batches: [][]string{{"node1"}, {"node2"}}, Size: 1,
+		Nodes: map[string]deploy.Node{"node1": {Is: deploy.Pulled, At: now}, "node2": {Is: deploy.Pulled, At: now}},
+	}
+	write := func(change func(s *deploy.State)) {
+		t.Helper()
+		change(&st)
+		if err := c.SetDeployment(t.Context(), st); err != nil {
+			t.Fatal(err)
+		}
+		if st, err = c.Deployment(t.Context(), "shop"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(func(*deploy.State) {})
+	if e := l.until("deploy new shop"); e.App != "shop" || e.Deploy == nil || e.Deploy.Batch != 1 || e.Deploy.Batches != 2 || e.Deploy.Holder != st.Holder {
+		t.Errorf("told as %+v", e)
+	}
+	write(func(s *deploy.State) { s.Beat = now.Add(time.Second) }) // a sign of life tells nothing
+	write(func(s *deploy.State) {
+		s.Phase, s.Result, s.Failure = deploy.Ended, deploy.Failed, &deploy.Failure{Node: "node1", Service: "web", Check: "gate", Output: "500"}
+	})
+	if e := l.until("deploy changed shop forward>ended"); e.Deploy == nil || e.Deploy.Result != deploy.Failed || !strings.Contains(e.Deploy.Why, "500") {
+		t.Errorf("told as %+v", e)
+	}
+
+	m := planner.Membership{Pool: place.Pool{Name: "night"}, Nodes: []planner.Member{{Node: "node3", Home: "day", Due: now.Add(time.Hour).Unix(), Who: "bob", Why: "sale"}}}
+	if err := c.SetPool(t.Context(), m); err != nil {
+		t.Fatal(err)
+	}
+	if e := l.until("loan new night/node3"); e.Node != "node3" || e.Loan == nil || e.Loan.Home != "day" || !e.Loan.Due.Equal(now.Add(time.Hour)) || e.Loan.Who != "bob" {
+		t.Errorf("told as %+v", e)
+	}
+	tellAgent(t, a, http.MethodDelete, "/v1/kv/svc/scale/pool/night", "")
+	l.until("loan gone night/node3")
+
+	enrollIn(t, a, "a", "shop-web-node1-0001", 1)
+	enrollIn(t, a, "b", "shop-web-node1-0002", 1)
+	l.until("instance new node1/shop-web-node1-0002")
+	l.end(syscall.SIGTERM)
+	want := []string{"stream ready consul", "deploy new shop", "deploy changed shop forward>ended", "loan new night/node3", "loan gone night/node3", "instance new node1/shop-web-node1-0002"}
+	if got := allTold(l.heard); !slices.Equal(got, want) {
+		t.Errorf("said %q\nwant %q", got, want)
 	}
 }
 
