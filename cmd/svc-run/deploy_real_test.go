@@ -265,6 +265,29 @@ func TestADeployGoesOverTheFleetAndComesBack(t *testing.T) {
 			t.Error(got)
 		}
 	})
+	t.Run("a drained node gets the release and stays out", func(t *testing.T) { drainedNode(t, f) })
+}
+
+// drainedNode has a node drained before a deploy, which must not bring it back into DNS.
+func drainedNode(t *testing.T, f *deployFleet) {
+	f.t = t
+	out := f.Hosts[3]
+	if got := f.on(out, "drain", f.app); got.code != 0 {
+		t.Fatalf("drain: exit %d\n%s", got.code, got.stderr)
+	}
+	f.release("r5", "good", fleetSpec)
+	l := f.load()
+	f.play(0, "--release", "r5")
+	f.noLoss(l)
+	if got := f.runs(); got != "r5 maintenance, r5 passing, r5 passing, r5 passing" {
+		t.Error(got)
+	}
+	if got := f.on(out, "return", f.app); got.code != 0 {
+		t.Fatalf("return: exit %d\n%s", got.code, got.stderr)
+	}
+	if got := f.runs(); got != "r5 passing, r5 passing, r5 passing, r5 passing" {
+		t.Error(got)
+	}
 }
 
 // killedRun kills a control machine and a step in the middle of a batch.

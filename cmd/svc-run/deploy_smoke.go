@@ -15,6 +15,7 @@ import (
 	"svckit/lib/fleet"
 	"svckit/lib/here"
 	"svckit/lib/probe"
+	"svckit/lib/rollout"
 	"svckit/lib/spec"
 )
 
@@ -74,11 +75,15 @@ func (n *nodeStep) specOf(ctx context.Context, d *here.Deploy) (spec.Service, er
 	return s, err
 }
 
-// smokeHTTP asks an instance at the place where clients find it.
+// smokeHTTP asks an instance at the place where clients find it; one that is drained, where they would.
 func smokeHTTP(ctx context.Context, d *here.Deploy, s spec.Service, i fleet.Instance) (target, said string, err error) {
 	name := fmt.Sprintf("%s.service.%s", s.Name, d.Site.Domain)
 	target = "http://" + net.JoinHostPort(i.Address, strconv.Itoa(i.Port)) + s.Smoke.HTTP
-	if d.World.Resolve != nil {
+	drained, err := isDrained(ctx, d, i)
+	if err != nil {
+		return target, "", err
+	}
+	if d.World.Resolve != nil && !drained {
 		found, _, err := d.World.Resolve(ctx, name)
 		if err != nil {
 			return target, "", err
@@ -90,6 +95,15 @@ func smokeHTTP(ctx context.Context, d *here.Deploy, s spec.Service, i fleet.Inst
 	}
 	said, err = probe.Once(ctx, fleet.Check{Type: "http", Target: target, Timeout: s.Smoke.Timeout})
 	return target, said, err
+}
+
+// isDrained reports whether an instance is out of DNS because its node is emptied.
+func isDrained(ctx context.Context, d *here.Deploy, i fleet.Instance) (bool, error) {
+	known, err := d.World.Registrar.Registrations(ctx)
+	return slices.ContainsFunc(known, func(r fleet.Registration) bool {
+		_, drained := rollout.DrainUntil(r)
+		return drained && r.Meta[fleet.MetaContainer] == i.ID
+	}), err
 }
 
 // smokeCommand runs the test in the container.
