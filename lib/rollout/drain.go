@@ -112,11 +112,11 @@ func (p *planner) hold(entry *fleet.Registration) (reason string) {
 	if entry != nil {
 		return drainOf(entry)
 	}
-	for k, r := range p.seen.Registrations {
+	for _, r := range p.seen.Registrations {
 		if r.Meta[fleet.MetaApp] != p.w.App || r.Meta[fleet.MetaService] != p.w.Service.Key || r.Port == 0 {
 			continue
 		}
-		if reason = drainOf(&p.seen.Registrations[k]); reason == "" {
+		if reason = drainOf(&r); reason == "" {
 			return ""
 		}
 	}

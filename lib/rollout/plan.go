@@ -263,7 +263,7 @@ func (p *planner) registration(j judged) {
 	}
 	want := Registration(p.w, j.Instance, p.n, 1)
 	if fields := registrationDiff(*j.entry, want); len(fields) > 0 {
-		p.found(Step{Target: j.Name, ID: j.ID, Reason: "its registration differs in " + list(fields), Fields: fields}, "its registration changed", drainOf(j.entry))
+		p.found(Step{Target: j.Name, ID: j.ID, Reason: "its registration differs in " + list(fields), Fields: fields}, "its registration changed", p.hold(j.entry))
 		return
 	}
 	if j.entry.Health == fleet.Critical {

@@ -31,14 +31,14 @@ const isServed = "the new instance serves"
 // that one serves. Its registration, where a drain took it out of DNS already,
 // stays as long: a run that is cut off in between must not forget the drain.
 func (p *planner) insteadOf(old judged, name string) {
-	hold := p.hold(old.entry)
+	drained := drainOf(old.entry) != ""
 	p.spare(old)
-	if drainOf(old.entry) == "" {
+	if !drained {
 		p.withdraw(old, p.first)
 	}
 	p.add(Step{Action: ActStop, Target: old.Name, ID: old.ID, Reason: p.first})
-	p.fresh(name, replaces(old), old.fields, hold)
-	if drainOf(old.entry) != "" {
+	p.fresh(name, replaces(old), old.fields, p.hold(old.entry))
+	if drained {
 		p.add(Step{Action: ActWithdraw, Target: old.Name, ID: old.ID, Reason: isServed})
 	}
 	p.add(Step{Action: ActRemove, Target: old.Name, ID: old.ID, Reason: isServed})
