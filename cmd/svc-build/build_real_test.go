@@ -180,19 +180,20 @@ func TestWhatFailsLeavesNoRecordAndNoImageInTheRegistry(t *testing.T) {
 		name   string
 		app    string // test of the spec
 		docker string
+		limit  string // --test-timeout
 		code   int
 		want   []string // parts of stderr
 	}{
 		{
-			"a failing step", "test: [\"true\"]", "RUN [\"python3\", \"-c\", \"print('cannot compile'); raise SystemExit(2)\"]", 1,
+			"a failing step", "test: [\"true\"]", "RUN [\"python3\", \"-c\", \"print('cannot compile'); raise SystemExit(2)\"]", "5m", 1,
 			[]string{"svc-build: build image: step [2/2] RUN [\"python3\"", ": exit code: 2\n  cannot compile\n"},
 		},
 		{
-			"a failing test", "test: [python3, -c, \"print('2 tests failed'); raise SystemExit(9)\"]", "", 1,
+			"a failing test", "test: [python3, -c, \"print('2 tests failed'); raise SystemExit(9)\"]", "", "5m", 1,
 			[]string{"svc-build: run test python3 -c", "exit code 9\n  2 tests failed\n"},
 		},
 		{
-			"a test without an end", "test: [sleep, \"600\"]", "", 15,
+			"a test without an end", "test: [sleep, \"600\"]", "", "1s", 15,
 			[]string{"still running after 1s", "hint: --test-timeout"},
 		},
 	}
@@ -200,7 +201,7 @@ func TestWhatFailsLeavesNoRecordAndNoImageInTheRegistry(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			p := newPlace(t, "")
 			p.source(row.app, "FROM "+lab.BaseImage+"\n"+row.docker)
-			code, stdout, stderr, _ := p.call("--push", "--tag", "v1", "--test-timeout", "1s")
+			code, stdout, stderr, _ := p.call("--push", "--tag", "v1", "--test-timeout", row.limit)
 			if code != row.code || stdout != "" {
 				t.Errorf("exit %d, want %d, stdout %q", code, row.code, stdout)
 			}
