@@ -23,6 +23,7 @@ import (
 //	…/bad      runs, its check fails
 //	…/crash    ends at once with exit code 3
 //	…/flap     passes every other second
+//	…/slow     is well 8 s after it was started
 //
 // It passes the same conformance suite as the real parts.
 type fakeNode struct {
@@ -278,6 +279,8 @@ func (f *fakeNode) probe(_ context.Context, c fleet.Check) (string, error) {
 			return "500 Internal Server Error", errors.New("answered 500")
 		case f.manner.sick[f.loaded[i.ID]]:
 			return "500 Internal Server Error", errors.New("answered 500")
+		case strings.Contains(i.want.Image, "slow") && time.Since(i.StartedAt) < 8*time.Second:
+			return "", errors.New("connection refused")
 		case strings.Contains(i.want.Image, "flap") && time.Since(i.StartedAt)/time.Second%2 == 1:
 			return "", errors.New("connection refused")
 		}

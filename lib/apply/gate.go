@@ -23,7 +23,7 @@ const (
 func (w *Walker) gate(ctx context.Context, s rollout.Step) error {
 	check := w.Job.Wanted.Service.Check
 	every := min(max(check.Interval, fastestLook), slowestLook)
-	g := rollout.Gate{MinHealthy: check.MinHealthy, Deadline: time.Now().Add(check.Deadline)}
+	g := rollout.Gate{MinHealthy: check.MinHealthy, Deadline: time.Now().Add(max(check.Deadline, w.patience))}
 	p, done := w.progress(s)
 	defer done()
 	began := time.Now()

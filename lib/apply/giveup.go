@@ -19,6 +19,9 @@ var ErrLockLost = errors.New("lost the lock: nothing more was touched")
 // recoveryLimit bounds taking back what a failed run began.
 const recoveryLimit = 3 * time.Minute
 
+// recoveryPatience is how long an old container may take to be well again, at least.
+const recoveryPatience = time.Minute
+
 // giveUp ends a walk whose step n failed or was not begun. It takes back what is
 // half done and says what serves now. The error keeps the kind of its cause.
 func (w *Walker) giveUp(ctx context.Context, p rollout.Plan, n int, cause error) error {
@@ -106,6 +109,9 @@ func (w *Walker) takeBack(ctx context.Context, failed string) (string, error) {
 	if err != nil {
 		return "unknown", err
 	}
+	// What served before is not judged by the deadline of what failed, and nothing better comes after it.
+	w.patience = recoveryPatience
+	defer func() { w.patience = 0 }()
 	plan := rollout.Recover(w.Job.Wanted, w.Job.Site.Node, seen, failed)
 	for _, s := range plan.Steps {
 		if s.ID != "" {

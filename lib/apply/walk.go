@@ -38,6 +38,7 @@ type Walker struct {
 	regs      map[string]fleet.Registration // container name → its registration
 	withdrawn map[string]fleet.Registration // container name → the registration this walk took away
 	ttl       time.Duration                 // the longest that DNS let clients keep an answer
+	patience  time.Duration                 // the least time that the gate gives; see takeBack
 	reloading reloading
 }
 

@@ -141,6 +141,22 @@ func TestAContainerThatEndsAtOnceIsSeenWithinTwoSeconds(t *testing.T) {
 	})
 }
 
+func TestTheOldOneIsNotJudgedByTheDeadlineOfWhatFailed(t *testing.T) {
+	inBubble(t, func(t *testing.T, node *fakeNode) {
+		alone := func(j *apply.Job) { j.Wanted.Service.Overlap = false }
+		if _, err := up(t.Context(), node, job("slow-1", 1, alone), nil); err != nil {
+			t.Fatal(err)
+		}
+		hasty := func(j *apply.Job) { alone(j); j.Wanted.Service.Check.Deadline = 4 * time.Second }
+		if _, err := up(t.Context(), node, job("bad", 1, hasty), nil); fault.KindOf(err) != fault.Unhealthy {
+			t.Errorf("%v, want unhealthy", err)
+		}
+		if got := serving(node); !slices.Equal(got, []string{"slow-1"}) {
+			t.Errorf("serving %q", got)
+		}
+	})
+}
+
 func TestStopFirstBringsTheOldOneBack(t *testing.T) {
 	inBubble(t, func(t *testing.T, node *fakeNode) {
 		alone := func(j *apply.Job) { j.Wanted.Service.Overlap = false }
