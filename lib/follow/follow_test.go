@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -213,6 +214,38 @@ func TestHeldInstancesWhosePortIsClosedLeaveAtOnce(t *testing.T) {
 		synctest.Wait()
 		c.set(func() { c.states[service("web")] = answer.State{} }) // with its node
 		time.Sleep(100 * time.Millisecond)
+		want(t, k, web, answer.NameError, 0)
+	})
+}
+
+func TestAHeldInstanceIsLetGoWhenItIsSilentThreeTimesInARow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newConsul()
+		c.states[service("web")] = passing("a")
+		c.nodes["node1"] = true
+		var silent atomic.Int32 // so many more probes get no answer
+		probe := func(ctx context.Context, _ string, _ int) bool {
+			if silent.Add(-1) < 0 {
+				return true
+			}
+			<-ctx.Done()
+			return false
+		}
+		k := New(settings(), c, probe, time.Now, hclog.NewNullLogger())
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); k.Run(ctx) }()
+		defer func() { cancel(); <-done }()
+		want(t, k, web, answer.Success, 1)
+		synctest.Wait()
+		restarting := passing("a")
+		restarting.Instances[0].Health, restarting.Instances[0].Unchecked = fleet.Critical, true
+		silent.Store(2)
+		c.set(func() { c.states[service("web")] = restarting })
+		time.Sleep(2 * time.Second)
+		want(t, k, web, answer.Success, 1)
+		silent.Store(3)
+		time.Sleep(1500 * time.Millisecond) // until the next try, and three times 300 ms
 		want(t, k, web, answer.NameError, 0)
 	})
 }

@@ -19,6 +19,7 @@ type holding struct {
 const (
 	tryEach  = 500 * time.Millisecond
 	tryLimit = 300 * time.Millisecond
+	tryTimes = 3  // a place that is silent, not one that refuses: let go, it does not come back
 	tryMost  = 32 // places at once
 )
 
@@ -117,7 +118,7 @@ func held(all []answer.Instance) (out []answer.Instance) {
 	return out
 }
 
-// ask tries each place once.
+// ask tries each place.
 func (k *Keeper) ask(places []answer.Instance) map[string]bool {
 	answers := map[string]bool{}
 	var mu sync.Mutex
@@ -130,9 +131,7 @@ func (k *Keeper) ask(places []answer.Instance) map[string]bool {
 		slots <- struct{}{}
 		wait.Go(func() {
 			defer func() { <-slots }()
-			ctx, cancel := context.WithTimeout(k.ctx, tryLimit)
-			defer cancel()
-			ok := k.probe(ctx, i.Reached(), i.Port)
+			ok := k.tryPlace(i)
 			mu.Lock()
 			defer mu.Unlock()
 			answers[i.Place()] = ok
@@ -140,4 +139,19 @@ func (k *Keeper) ask(places []answer.Instance) map[string]bool {
 	}
 	wait.Wait()
 	return answers
+}
+
+// tryPlace reports whether a place answers. One packet that is lost, or a moment in
+// which this machine stands still, makes nobody silent.
+func (k *Keeper) tryPlace(i answer.Instance) (ok bool) {
+	for range tryTimes {
+		ctx, cancel := context.WithTimeout(k.ctx, tryLimit)
+		ok = k.probe(ctx, i.Reached(), i.Port)
+		silent := ctx.Err() != nil
+		cancel()
+		if ok || !silent {
+			break
+		}
+	}
+	return ok
 }
