@@ -328,7 +328,7 @@ func TestAnInterruptedBuildExits130AndPushesNothing(t *testing.T) {
 	open := p.world.engine
 	p.world.engine = func(c context.Context, log hclog.Logger) (engine, error) {
 		e, err := open(c, log)
-		return interrupted{e, func() { interrupt(tool.Interrupt()) }}, err
+		return interrupted{e, lab.DockerHost(t), func() { interrupt(tool.Interrupt()) }}, err
 	}
 	var out, talk bytes.Buffer
 	code := tool.Run(ctx, program(p.world), []string{"svc-build", "--push", "--tag", "v1"}, strings.NewReader(""), &out, &talk)
@@ -336,20 +336,37 @@ func TestAnInterruptedBuildExits130AndPushesNothing(t *testing.T) {
 		t.Errorf("exit %d, stdout %q\n%s", code, out.String(), talk.String())
 	}
 	p.nothingThere()
-	left, err := exec.Command("docker", "-H", lab.DockerHost(t), "ps", "--all", "--quiet", "--filter", "label="+fleet.LabelKind+"=test", "--filter", "label="+fleet.LabelApp+"=shop").Output()
-	if err != nil || len(left) > 0 {
-		t.Errorf("left behind: %q, %v", left, err)
+	if left := testsOf(lab.DockerHost(t)); left != "" {
+		t.Errorf("left behind: %q", left)
 	}
 }
 
 // interrupted is an engine during whose test the user presses Ctrl-C.
 type interrupted struct {
 	engine
+	host  string // of the real engine
 	press func()
 }
 
 func (i interrupted) RunTest(ctx context.Context, r docker.TestRequest) (time.Duration, error) {
-	timer := time.AfterFunc(500*time.Millisecond, i.press)
-	defer timer.Stop()
+	go func() {
+		for ctx.Err() == nil && testsOf(i.host, "status=running") == "" {
+			time.Sleep(50 * time.Millisecond)
+		}
+		i.press()
+	}()
 	return i.engine.RunTest(ctx, r)
+}
+
+// testsOf lists the containers of tests of the app; a failure is part of what it returns.
+func testsOf(host string, filter ...string) string {
+	args := []string{"-H", host, "ps", "--all", "--quiet", "--filter", "label=" + fleet.LabelKind + "=test", "--filter", "label=" + fleet.LabelApp + "=shop"}
+	for _, f := range filter {
+		args = append(args, "--filter", f)
+	}
+	out, err := exec.Command("docker", args...).CombinedOutput()
+	if err != nil {
+		return err.Error() + " " + string(out)
+	}
+	return string(out)
 }

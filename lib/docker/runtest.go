@@ -38,7 +38,7 @@ func (e *Engine) RunTest(ctx context.Context, r TestRequest) (took time.Duration
 	e.sweepTests(ctx, time.Now(), r.Alive)
 	limited, cancel := context.WithTimeoutCause(ctx, r.Limit, errTestTooLong)
 	defer cancel()
-	id, err := e.createTest(limited, r)
+	id, err := e.createTest(context.WithoutCancel(ctx), r)
 	if err != nil {
 		return 0, testError(limited, r, err, nil)
 	}
@@ -58,9 +58,15 @@ func (e *Engine) RunTest(ctx context.Context, r TestRequest) (took time.Duration
 	return took, nil
 }
 
+// tidyLimit bounds what is done although the caller's context has ended.
+const tidyLimit = 30 * time.Second
+
 var errTestTooLong = errors.New("took too long")
 
+// createTest waits for the engine's answer: it may make a container whose maker gave up.
 func (e *Engine) createTest(ctx context.Context, r TestRequest) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, tidyLimit)
+	defer cancel()
 	yes := true
 	owner, err := json.Marshal(r.Owner)
 	if err != nil {
@@ -109,7 +115,7 @@ func (e *Engine) watchTest(ctx context.Context, id string, out io.Writer) (code 
 }
 
 func (e *Engine) removeTest(ctx context.Context, id string) {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, tidyLimit)
 	defer cancel()
 	if err := e.api.ContainerRemove(ctx, id, container.RemoveOptions{Force: true, RemoveVolumes: true}); err != nil {
 		e.log.Warn("remove test container", "id", id[:min(12, len(id))], "error", err)
