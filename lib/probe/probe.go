@@ -26,12 +26,17 @@ import (
 	"svckit/lib/fleet"
 )
 
+// A connection that is not dropped within a tenth of the timeout, and these bounds, counts as taken.
+const (
+	leastDrop = 100 * time.Millisecond
+	mostDrop  = time.Second
+)
+
 const (
 	defaultTimeout = time.Second
 	maxOutput      = 256      // bytes of the output that is returned
 	maxRead        = 64 << 10 // bytes read of a body; the rest is not waited for
 	maxRedirects   = 10       // as Consul follows them
-	dropTime       = 100 * time.Millisecond
 )
 
 // Once runs one probe, with a connection of its own and c.Timeout (default 1 s).
@@ -53,7 +58,7 @@ func Once(ctx context.Context, c fleet.Check) (output string, err error) {
 	case "http":
 		output, err = askHTTP(ctx, c.Target)
 	case "tcp":
-		output, err = askTCP(ctx, c.Target)
+		output, err = askTCP(ctx, c.Target, min(max(timeout/10, leastDrop), mostDrop))
 	case "grpc":
 		output, err = askGRPC(ctx, c.Target)
 	default:
@@ -112,7 +117,7 @@ func askHTTP(ctx context.Context, target string) (string, error) {
 	return output, nil
 }
 
-func askTCP(ctx context.Context, target string) (string, error) {
+func askTCP(ctx context.Context, target string, drop time.Duration) (string, error) {
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", target)
 	if err != nil {
 		return "", err
@@ -120,7 +125,7 @@ func askTCP(ctx context.Context, target string) (string, error) {
 	defer conn.Close()
 	// The engine's proxy of a published port takes every connection on loopback, and
 	// drops it when nothing listens in the container (measured on 20.10).
-	_ = conn.SetReadDeadline(time.Now().Add(dropTime))
+	_ = conn.SetReadDeadline(time.Now().Add(drop))
 	_, err = conn.Read(make([]byte, 1))
 	if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
 		return "", errors.New("the connection was taken and dropped at once: nothing listens behind the port")
