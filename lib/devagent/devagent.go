@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -30,7 +31,7 @@ const (
 )
 
 // readyLimit bounds the start of an agent; 0.6 s is usual.
-const readyLimit = 20 * time.Second
+const readyLimit = time.Minute
 
 // ChoosePorts takes the usual ports where nothing listens on them, and free ones else.
 func ChoosePorts() (Ports, error) {
@@ -97,7 +98,22 @@ type Agent struct {
 }
 
 // Start runs the consul program at path and returns when the agent takes writes.
-func Start(ctx context.Context, path string) (*Agent, error) {
+// A port that somebody takes between its choice and its use is chosen anew.
+func Start(ctx context.Context, path string) (a *Agent, err error) {
+	for range 3 {
+		if a, err = start(ctx, path); err == nil || !portTaken(err) {
+			break
+		}
+	}
+	return a, err
+}
+
+func portTaken(err error) bool {
+	var f *fault.Error
+	return errors.As(err, &f) && slices.ContainsFunc(f.Detail, func(line string) bool { return strings.Contains(line, "address already in use") })
+}
+
+func start(ctx context.Context, path string) (*Agent, error) {
 	ports, err := ChoosePorts()
 	if err != nil {
 		return nil, err
