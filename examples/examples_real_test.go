@@ -4,12 +4,14 @@ package examples
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptrace"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -24,8 +26,8 @@ func TestServersAnswerAndLeaveWithoutFailingARequest(t *testing.T) {
 		app, port, arg, slow string
 	}{
 		{app: "hello-go", port: "8080", arg: "BASE=" + lab.GoImage(t), slow: "/"},
-		{app: "wsgi-gunicorn", port: "8000", arg: "BASE=" + lab.BaseImage, slow: "/slow?s=2"},
-		{app: "wsgi-uwsgi", port: "8000", arg: "BASE=" + lab.BaseImage, slow: "/slow?s=2"},
+		{app: "wsgi-gunicorn", port: "8000", arg: "BASE=" + lab.BaseImage, slow: "/slow?s=5"},
+		{app: "wsgi-uwsgi", port: "8000", arg: "BASE=" + lab.BaseImage, slow: "/slow?s=5"},
 	} {
 		t.Run(row.app, func(t *testing.T) {
 			image := build(t, row.app, row.arg)
@@ -39,6 +41,9 @@ func TestServersAnswerAndLeaveWithoutFailingARequest(t *testing.T) {
 			sent, slow := make(chan struct{}), make(chan error, 1)
 			go func() { slow <- getTold(url+row.slow, sent) }()
 			<-sent
+			if row.slow != "/" {
+				await(t, id, func() error { return taken(t, id, row.port) })
+			}
 			docker(t, "stop", "--time", "30", id)
 
 			if err := <-slow; err != nil {
@@ -51,11 +56,33 @@ func TestServersAnswerAndLeaveWithoutFailingARequest(t *testing.T) {
 	}
 }
 
+// taken is nil when the server in a container has read a request of a connection that is open.
+func taken(t *testing.T, id, port string) error {
+	n, err := strconv.Atoi(port)
+	if err != nil {
+		return err
+	}
+	at := fmt.Sprintf(":%04X", n)
+	for _, file := range []string{"tcp", "tcp6"} {
+		table, err := os.ReadFile("/proc/" + docker(t, "inspect", "--format", "{{.State.Pid}}", id) + "/net/" + file)
+		if err != nil {
+			return err
+		}
+		for line := range strings.Lines(string(table)) {
+			const established, nothing = "01", "00000000"
+			if f := strings.Fields(line); len(f) > 4 && strings.HasSuffix(f[1], at) && f[3] == established && strings.HasSuffix(f[4], ":"+nothing) {
+				return nil
+			}
+		}
+	}
+	return errors.New("no request is at work")
+}
+
 func TestWorkerDoesItsJobAndLeaves(t *testing.T) {
 	image := build(t, "worker", "BASE="+lab.BaseImage)
 	id := start(t, image, "--volume", "/var/lib/worker")
 	await(t, id, func() error {
-		return run("docker", "exec", id, "sh", "-c", "echo two words > /var/lib/worker/new/job1")
+		return run("docker", "exec", id, "sh", "-c", "echo two words > /var/lib/worker/job1 && mv /var/lib/worker/job1 /var/lib/worker/new/")
 	})
 	await(t, id, func() error { return run("docker", "exec", id, "test", "-f", "/var/lib/worker/done/job1") })
 
@@ -100,12 +127,12 @@ func start(t *testing.T, image string, args ...string) string {
 func await(t *testing.T, id string, ready func() error) {
 	t.Helper()
 	var err error
-	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		if err = ready(); err == nil {
 			return
 		}
 	}
-	t.Fatalf("not ready in 30 s: %v\n%s", err, docker(t, "logs", id))
+	t.Fatalf("not ready in 2 minutes: %v\n%s", err, docker(t, "logs", id))
 }
 
 func get(url string) error { return getTold(url, make(chan struct{})) }

@@ -69,7 +69,7 @@ func TestNextFleetClearsWhatAKilledTestLeft(t *testing.T) {
 		t.Fatal(err)
 	}
 	var namespace string
-	await(t, time.Minute, "another process has a fleet", func() error {
+	await(t, 5*time.Minute, "another process has a fleet", func() error {
 		text, err := os.ReadFile(file)
 		namespace = string(text)
 		return err

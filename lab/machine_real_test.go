@@ -25,7 +25,7 @@ func TestMachinesHaveASystemdFilesAndProcessesOfTheirOwn(t *testing.T) {
 	}
 	boots := func(h *lab.Host) {
 		t.Helper()
-		for end := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
+		for end := time.Now().Add(5 * time.Minute); ; time.Sleep(100 * time.Millisecond) {
 			out, err := h.Command(t, "systemctl", "is-system-running").CombinedOutput()
 			if err == nil && string(out) == "running\n" {
 				return

@@ -51,7 +51,7 @@ func RegistryWithLogin(t testing.TB) *GuardedRegistry {
 	}
 	r.kill = sync.OnceFunc(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
 	t.Cleanup(r.kill)
-	if err := poll(10*time.Second, func() error {
+	if err := poll(time.Minute, func() error {
 		res, err := http.Get("http://" + r.Host + "/v2/")
 		if err == nil {
 			res.Body.Close()

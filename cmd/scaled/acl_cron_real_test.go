@@ -123,7 +123,7 @@ func TestCronServicesNeedTheRightsOfTheirBook(t *testing.T) {
 		})
 	}
 	for from, n := range whole {
-		soon(t, time.Minute, "a run with the rights of "+from, func() error { return n.done(t) })
+		soon(t, 5*time.Minute, "a run with the rights of "+from, func() error { return n.done(t) })
 		of := ""
 		if from == "cron.md" { // all else that a node does needs more
 			of = "scaled.cron"
@@ -135,7 +135,7 @@ func TestCronServicesNeedTheRightsOfTheirBook(t *testing.T) {
 	}
 	for rule, n := range less {
 		var said []string
-		soon(t, time.Minute, "it says what it may not do without "+rule, func() error {
+		soon(t, 5*time.Minute, "it says what it may not do without "+rule, func() error {
 			select {
 			case <-n.p.done: // a node that does not know itself does not stay
 				said = n.refused("")

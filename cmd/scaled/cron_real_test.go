@@ -19,7 +19,7 @@ import (
 const tickApp = `    kind: cron
     schedule: "* * * * *"
     cron: {timeout: 5m}
-    command: [sh, -c, 'echo "$SVC_RUN $SVC_NODE" >> /out/ran; sleep 12; echo this is the end']
+    command: [sh, -c, 'echo "$SVC_RUN $SVC_NODE" >> /out/ran; sleep 25; echo this is the end']
     volumes: ["DIR:/out"]
 `
 

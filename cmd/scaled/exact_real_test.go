@@ -5,6 +5,9 @@ package main
 import (
 	"context"
 	"fmt"
+	"os/exec"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -39,24 +42,57 @@ func (f *wholeFleet) count(t *testing.T, app string) *census {
 	var all sync.WaitGroup
 	all.Go(func() {
 		for ; ctx.Err() == nil; pause(ctx, 200*time.Millisecond) {
-			now, sum := map[string]int{}, 0
-			for name, engine := range engines {
-				list, ok := labels(engine, fleet.LabelApp, "status=running", "label="+fleet.LabelApp+"="+app)
-				if ok { // one without power runs nothing
-					now[name] = len(list)
-				}
-				sum += now[name]
+			now := running(engines, app)
+			sum := total(now)
+			if sum > c.most { // engines are asked one after another: what moves meanwhile is seen twice
+				sum = total(both(now, running(engines, app)))
 			}
 			c.mu.Lock()
-			c.now = now
+			c.now = counted(now)
 			if sum > c.most {
-				c.most, c.when = sum, fmt.Sprint(time.Now().UTC().Format(time.TimeOnly), " ", now)
+				c.most, c.when = sum, fmt.Sprint(time.Now().UTC().Format(time.TimeOnly), " ", c.now)
 			}
 			c.mu.Unlock()
 		}
 	})
 	t.Cleanup(func() { cancel(); all.Wait() })
 	return c
+}
+
+// running are the ids of the running containers of an app, by engine. One without power runs nothing.
+func running(engines map[string]string, app string) map[string][]string {
+	now := map[string][]string{}
+	for name, engine := range engines {
+		args := []string{"--host", engine, "ps", "--quiet", "--no-trunc", "--filter", "status=running", "--filter", "label=" + fleet.LabelApp + "=" + app}
+		if text, err := exec.Command("docker", args...).Output(); err == nil {
+			now[name] = strings.Fields(string(text))
+		}
+	}
+	return now
+}
+
+// both are those of two rounds, which all ran at the moment between them.
+func both(one, two map[string][]string) map[string][]string {
+	out := map[string][]string{}
+	for name, ids := range one {
+		out[name] = slices.DeleteFunc(ids, func(id string) bool { return !slices.Contains(two[name], id) })
+	}
+	return out
+}
+
+func counted(ids map[string][]string) map[string]int {
+	out := map[string]int{}
+	for name, list := range ids {
+		out[name] = len(list)
+	}
+	return out
+}
+
+func total(ids map[string][]string) (n int) {
+	for _, list := range ids {
+		n += len(list)
+	}
+	return n
 }
 
 // sum is how many run, and one of the hosts that runs some.

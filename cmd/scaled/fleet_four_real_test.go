@@ -31,7 +31,7 @@ const rabbitConsumers = `    kind: daemon
 const wideBoxes = `    command: [gunicorn, -c, gunicorn.conf.py, "app:application"]
     port: 8000
     check: {http: /healthz, interval: 1s, timeout: 5s, min_healthy: 1s, deadline: 60s}
-    stop: {timeout: 15s, drain: 3s}
+    stop: {timeout: 15s, drain: 6s}
     scale: {unit: instances, strategy: noop, min: 1, min_nodes: 4, spread: equal}
 `
 
@@ -40,7 +40,7 @@ func vipBoxes() string {
 	return fmt.Sprintf(`    command: [gunicorn, -c, gunicorn.conf.py, "app:application"]
     port: 8000
     check: {http: /healthz, interval: 1s, timeout: 5s, min_healthy: 1s, deadline: 60s}
-    stop: {timeout: 15s, drain: 3s}
+    stop: {timeout: 15s, drain: 6s}
     resources: {cpu: %.2f}
     scale: {unit: instances, strategy: noop, min: 1, pool: front, priority: vip}
 `, 0.45*float64(runtime.NumCPU()))

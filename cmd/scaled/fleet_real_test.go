@@ -149,8 +149,11 @@ func (f *wholeFleet) releaseOf(t *testing.T, image, app, service, body string) {
 func (f *wholeFleet) ready(service string) (total int, by map[string]int) {
 	f.t.Helper()
 	haves, _, err := f.consul.Haves(f.t.Context())
-	if err != nil {
-		f.t.Fatal(err)
+	for end := time.Now().Add(time.Minute); err != nil; haves, _, err = f.consul.Haves(f.t.Context()) {
+		if time.Now().After(end) { // busy servers may be without a leader for a moment
+			f.t.Fatal(err)
+		}
+		pause(f.t.Context(), 100*time.Millisecond)
 	}
 	by = map[string]int{}
 	for _, h := range haves {
@@ -185,7 +188,7 @@ func (f *wholeFleet) load(t *testing.T, service string, rate int64) *traffic {
 		looked := time.Time{}
 		next := time.Now()
 		for ctx.Err() == nil {
-			if time.Since(looked) > time.Second {
+			if time.Since(looked) > 300*time.Millisecond {
 				if list := f.passing(ctx, service); len(list) > 0 {
 					targets = list
 				}

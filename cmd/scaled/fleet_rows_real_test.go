@@ -22,7 +22,7 @@ func webOf(scaling string) string {
     master: gunicorn
     port: 8000
     check: {http: /healthz, interval: 1s, timeout: 5s, min_healthy: 1s, deadline: 60s}
-    stop: {timeout: 15s, drain: 3s}
+    stop: {timeout: 15s, drain: 6s}
     scale: {strategy: busy_ratio, wait: 5%, wait_over: 100ms, min: 2, min_nodes: 2, start_up: 3s, seasonal: false` + scaling + "}\n"
 }
 
@@ -31,7 +31,7 @@ const cheapWeb = `    command: [uwsgi, --plugin, python3, --chdir, /srv/app, --m
     master: uwsgi
     port: 8000
     check: {http: /healthz, interval: 1s, timeout: 5s, min_healthy: 1s, deadline: 60s}
-    stop: {timeout: 15s, drain: 3s}
+    stop: {timeout: 15s, drain: 6s}
     scale: {strategy: busy_ratio, wait: 5%, wait_over: 100ms, min: 2, min_nodes: 2, start_up: 3s, seasonal: false}
 `
 
@@ -39,7 +39,7 @@ const cheapWeb = `    command: [uwsgi, --plugin, python3, --chdir, /srv/app, --m
 const boxes = `    command: [gunicorn, -c, gunicorn.conf.py, "app:application"]
     port: 8000
     check: {http: /healthz, interval: 1s, timeout: 5s, min_healthy: 1s, deadline: 60s}
-    stop: {timeout: 15s, drain: 3s}
+    stop: {timeout: 15s, drain: 6s}
     scale: {unit: instances, strategy: noop, min: 1, min_nodes: 2, spread: equal}
 `
 

@@ -49,7 +49,13 @@ func zoneLost(t *testing.T, f *wholeFleet) {
 	}
 	left := map[string][]string{} // what nobody has to do anything about
 	for _, name := range services {
-		left[name] = slices.DeleteFunc(f.passing(t.Context(), strings.Replace(name, "/", "-", 1)), func(url string) bool { return f.zoneOf(url) == lost })
+		soon(t, time.Minute, name+" is found in the zone that stays", func() error {
+			left[name] = slices.DeleteFunc(f.passing(t.Context(), strings.Replace(name, "/", "-", 1)), func(url string) bool { return f.zoneOf(url) == lost })
+			if len(left[name]) == 0 {
+				return errors.New("nothing passes")
+			}
+			return nil
+		})
 	}
 	began := time.Now()
 	for _, h := range f.Hosts {

@@ -314,9 +314,12 @@ func TestByHandWithoutAPlanner(t *testing.T) {
 		<-p.done
 		return p.says(), p.cmd.ProcessState.ExitCode()
 	}
-	if said, code := call("once"); code != 0 || !strings.Contains(said, "told "+a.Node+": shop/web 4") {
-		t.Errorf("once: %d %s", code, said)
-	}
+	soon(t, time.Minute, "once tells the node", func() error { // which may answer late
+		if said, code := call("once"); code != 0 || !strings.Contains(said, "told "+a.Node+": shop/web 4") {
+			return fmt.Errorf("%d %s", code, said)
+		}
+		return nil
+	})
 	if said, code := call("set", "--size", "7", "--why", "sale", "shop/web"); code != 0 || !strings.Contains(said, "no planner leads: told "+a.Node+" by this call") {
 		t.Errorf("set: %d %s", code, said)
 	}

@@ -44,7 +44,7 @@ func TestTheQueueOfADaemonIsWatched(t *testing.T) {
 			c.LMove(ctx, "jobs", "jobs:busy", "RIGHT", "LEFT")
 		}
 	}()
-	s := r.until(60*time.Second, "jobs", "in 20 ± 2, out 10 ± 1, one is worked on", func(s fleet.ServiceSample) bool {
+	s := r.until(5*time.Minute, "jobs", "in 20 ± 2, out 10 ± 1, one is worked on", func(s fleet.ServiceSample) bool {
 		q := s.Queue
 		return q != nil && q.Rates && q.In10 > 18 && q.In10 < 22 && q.Out10 > 9 && q.Out10 < 11 && q.Unacked == 1 && q.Ready > 20 && len(s.Errors) == 0
 	})

@@ -219,7 +219,7 @@ func programs(t *testing.T) string {
 	}
 	for name, text := range map[string]string{
 		"svckit_marks.py":  string(hooks),
-		"gunicorn.conf.py": "from svckit_marks import post_worker_init, pre_request, post_request, worker_exit\nbind = '0.0.0.0:8000'\ntimeout = 120\n",
+		"gunicorn.conf.py": "from svckit_marks import post_worker_init, pre_request, post_request, worker_exit\nbind = '0.0.0.0:8000'\ntimeout = 1500\n",
 		"app.py": `import time
 from urllib.parse import parse_qs
 def application(environ, start_response):

@@ -84,7 +84,7 @@ func (m *member) stop() { _ = m.cmd.Process.Signal(syscall.SIGTERM); <-m.done }
 // joined waits until the servers know the agent.
 func (m *member) joined(server *member) {
 	m.t.Helper()
-	within(m.t, 20*time.Second, m.node+" is in the cluster", func() error {
+	within(m.t, soon, m.node+" is in the cluster", func() error {
 		var nodes []struct{ Node string }
 		if err := get(server.url()+"/v1/catalog/nodes", &nodes); err != nil {
 			return err
@@ -183,7 +183,7 @@ func (w *watcher) once(server, name string, want int) {
 // atLeast waits until so many questions have been asked.
 func (w *watcher) atLeast(t *testing.T, count int64) {
 	t.Helper()
-	within(t, 20*time.Second, "questions are asked", func() error {
+	within(t, soon, "questions are asked", func() error {
 		if n := w.asked.Load(); n < count {
 			return fmt.Errorf("%d, want %d", n, count)
 		}

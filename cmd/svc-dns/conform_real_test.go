@@ -203,11 +203,16 @@ func pair(t *testing.T, consul, ours, name string, kind uint16, w way) (*dns.Msg
 	if err != nil {
 		t.Fatalf("ask consul: %v", err)
 	}
-	b, err := ask(ours, w.network, name, kind, w.size)
-	if err != nil {
-		t.Fatalf("ask svc-dns: %v", err)
+	for end := time.Now().Add(soon); ; {
+		b, err := ask(ours, w.network, name, kind, w.size)
+		if err != nil {
+			t.Fatalf("ask svc-dns: %v", err)
+		}
+		// Consul may be too slow for the first question of a name; every resolver asks again then.
+		if b.Rcode != dns.RcodeServerFailure || a.Rcode == dns.RcodeServerFailure || time.Now().After(end) {
+			return a, b
+		}
 	}
-	return a, b
 }
 
 // seen is what must agree of an answer.
@@ -258,6 +263,7 @@ func TestMoreThanConsulGivesOverUDP(t *testing.T) {
 	agent := lab.Consul(t)
 	catalog(t, agent.URL())
 	s := newServer(t, agent.URL())
+	within(t, soon, "answered", func() error { return whole(s, "many.service.consul", 40) })
 	for _, row := range []struct {
 		name      string
 		kind      uint16
@@ -289,6 +295,7 @@ func TestMoreThanConsulGivesOverUDP(t *testing.T) {
 func TestRefusalsOfWhatIsNoOrdinaryQuestion(t *testing.T) {
 	agent := lab.Consul(t)
 	s := newServer(t, agent.URL())
+	within(t, soon, "answered", func() error { return whole(s, "node1.node.consul", 1) })
 	base := func() *dns.Msg { return new(dns.Msg).SetQuestion("node1.node.consul.", dns.TypeA) }
 	for _, row := range []struct {
 		name   string
@@ -312,7 +319,7 @@ func TestRefusalsOfWhatIsNoOrdinaryQuestion(t *testing.T) {
 			for _, network := range []string{"udp", "tcp"} {
 				m := base()
 				row.change(m)
-				c := dns.Client{Net: network, Timeout: 3 * time.Second}
+				c := dns.Client{Net: network, Timeout: 20 * time.Second}
 				reply, _, err := c.Exchange(m, s.at)
 				if err != nil || reply.Rcode != row.want {
 					t.Errorf("%s: %v, error %v; want %s", network, reply, err, dns.RcodeToString[row.want])

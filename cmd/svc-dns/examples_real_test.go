@@ -38,7 +38,7 @@ func backends(t *testing.T, agent *lab.Agent, heavy int) (port int, kill func(n 
 		servers = append(servers, s)
 		register(t, agent.URL(), object{
 			"ID": fmt.Sprintf("web%d", n), "Name": "web", "Address": address, "Port": port, "Weights": object{"Passing": weight, "Warning": 1},
-			"Check": object{"TCP": fmt.Sprintf("%s:%d", address, port), "Interval": "1s", "Timeout": "500ms", "Status": "passing"},
+			"Check": object{"TCP": fmt.Sprintf("%s:%d", address, port), "Interval": "1s", "Timeout": "10s", "Status": "passing"},
 		})
 	}
 	return port, func(n int) { servers[n].Close() }
@@ -68,7 +68,7 @@ func example(t *testing.T, name string, swap ...string) string {
 // spread calls an address again and again and counts who answers.
 func spread(t *testing.T, url string, times int) (map[string]int, int) {
 	t.Helper()
-	client := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	client := http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	who, failed := map[string]int{}, 0
 	for range times {
 		res, err := client.Get(url)
@@ -115,7 +115,7 @@ func TestExampleOfHAProxyFollowsWeightsAndAKilledInstance(t *testing.T) {
 	s := newServer(t, agent.URL(), "--srv-scale", "256")
 	front := fmt.Sprintf("127.0.0.1:%d", lab.FreePorts(t, 1)[0])
 	runBalancer(t, haproxy, "-db", "-f", example(t, "haproxy.cfg", "169.254.20.10:53", s.at, "127.0.0.1:8080", front))
-	within(t, 20*time.Second, "both answer, one three times as often", func() error {
+	within(t, soon, "both answer, one three times as often", func() error {
 		if who, failed := spread(t, "http://"+front+"/", 40); failed > 0 || who["web0"] != 10 || who["web1"] != 30 {
 			return fmt.Errorf("%v, %d failed", who, failed)
 		}
@@ -125,7 +125,7 @@ func TestExampleOfHAProxyFollowsWeightsAndAKilledInstance(t *testing.T) {
 	if who, failed := spread(t, "http://"+front+"/", 100); failed > 0 || who["web0"] != 100 {
 		t.Errorf("after a kill: %v, %d failed", who, failed)
 	}
-	within(t, 10*time.Second, "DNS has forgotten it", func() error { return whole(s, "web.service.consul", 1) })
+	within(t, soon, "DNS has forgotten it", func() error { return whole(s, "web.service.consul", 1) })
 }
 
 func TestExampleOfNginxFollowsAKilledInstance(t *testing.T) {
@@ -139,20 +139,20 @@ func TestExampleOfNginxFollowsAKilledInstance(t *testing.T) {
 	front := fmt.Sprintf("127.0.0.1:%d", lab.FreePorts(t, 1)[0])
 	config := example(t, "nginx.conf", "resolver 169.254.20.10", "resolver "+s.at, "127.0.0.1:8080", front, "$web:8000", fmt.Sprintf("$web:%d", port))
 	runBalancer(t, nginx, "-p", t.TempDir(), "-c", config)
-	within(t, 20*time.Second, "both answer", func() error {
+	within(t, soon, "both answer", func() error {
 		if who, failed := spread(t, "http://"+front+"/", 40); failed > 0 || who["web0"] == 0 || who["web1"] == 0 {
 			return fmt.Errorf("%v, %d failed", who, failed)
 		}
 		return nil
 	})
 	kill(1)
-	within(t, 10*time.Second, "only the other one answers", func() error {
+	within(t, soon, "only the other one answers", func() error {
 		if who, failed := spread(t, "http://"+front+"/", 40); failed > 0 || who["web0"] != 40 {
 			return fmt.Errorf("%v, %d failed", who, failed)
 		}
 		return nil
 	})
-	within(t, 10*time.Second, "DNS has forgotten it", func() error { return whole(s, "web.service.consul", 1) })
+	within(t, soon, "DNS has forgotten it", func() error { return whole(s, "web.service.consul", 1) })
 }
 
 // nginx asks once a second and spreads evenly over what it got: with one pick for
@@ -169,7 +169,7 @@ func TestExampleOfNginxFollowsWeightsWithOnePickForEachQuestion(t *testing.T) {
 	front := fmt.Sprintf("127.0.0.1:%d", lab.FreePorts(t, 1)[0])
 	config := example(t, "nginx.conf", "resolver 169.254.20.10", "resolver "+s.at, "127.0.0.1:8080", front, "$web:8000", fmt.Sprintf("$web:%d", port))
 	runBalancer(t, nginx, "-p", t.TempDir(), "-c", config)
-	within(t, 20*time.Second, "it answers", func() error {
+	within(t, soon, "it answers", func() error {
 		if _, failed := spread(t, "http://"+front+"/", 1); failed > 0 {
 			return fmt.Errorf("not yet")
 		}

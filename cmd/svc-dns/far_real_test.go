@@ -75,9 +75,9 @@ func (s *server) changesAreSeenAndLastAnswersStay(near, far *lab.Host) {
 			return nil
 		}
 	}
-	within(s.t, 5*time.Second, "what is there is answered", want("10.0.0.1", "10.0.0.2"))
+	within(s.t, soon, "what is there is answered", want("10.0.0.1", "10.0.0.2"))
 	register(s.t, far.Consul(), object{"ID": "web4", "Name": "web", "Address": "10.0.0.4", "Port": 8004})
-	within(s.t, 5*time.Second, "a new instance there is answered", want("10.0.0.1", "10.0.0.2", "10.0.0.4"))
+	within(s.t, soon, "a new instance there is answered", want("10.0.0.1", "10.0.0.2", "10.0.0.4"))
 
 	w := watchName(s.at, name, 3)
 	far.CutOff(s.t)
@@ -121,7 +121,7 @@ func serverOn(t *testing.T, h *lab.Host) *server {
 			t.Logf("svc-dns on %s:\n%s", h.Name(), s.log.String())
 		}
 	})
-	within(t, 15*time.Second, "svc-dns answers", func() error {
+	within(t, soon, "svc-dns answers", func() error {
 		_, err := ask(s.at, "udp", "7f000001.addr.consul", dns.TypeA, 0)
 		return err
 	})

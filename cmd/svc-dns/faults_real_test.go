@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -27,13 +28,13 @@ func TestAnswersStayWholeWhileAnAgentRestarts(t *testing.T) {
 		address := fmt.Sprintf("127.0.1.%d", n+1)
 		register(t, client.url(), object{
 			"ID": fmt.Sprintf("web%d", n), "Name": "web", "Address": address, "Port": port,
-			"Check": object{"TCP": fmt.Sprintf("%s:%d", address, port), "Interval": "3s", "Timeout": "1s", "Status": "passing"},
+			"Check": object{"TCP": fmt.Sprintf("%s:%d", address, port), "Interval": "3s", "Timeout": "10s", "Status": "passing"},
 		})
 	}
 	const name = "web.service.consul"
-	beside, far := newServer(t, client.url()), newServer(t, one.url())
+	beside, far := newServer(t, client.url(), "--hold", "10m"), newServer(t, one.url(), "--hold", "10m")
 	for _, s := range []*server{beside, far} {
-		within(t, 10*time.Second, "all instances are answered", func() error { return whole(s, name, 3) })
+		within(t, soon, "all instances are answered", func() error { return whole(s, name, 3) })
 	}
 	var missed int64 // answers of Consul's own DNS that failed meanwhile
 	watch := func(what string, fault func()) {
@@ -52,7 +53,7 @@ func TestAnswersStayWholeWhileAnAgentRestarts(t *testing.T) {
 				break // Consul has noticed; a quick restart it may miss
 			}
 		}
-		within(t, 30*time.Second, "Consul shows the instances as passing again", func() error {
+		within(t, soon, "Consul shows the instances as passing again", func() error {
 			var list []any
 			if err := get(one.url()+"/v1/health/service/web?passing", &list); err != nil || len(list) != 3 {
 				return fmt.Errorf("%d instances, error %w", len(list), err)
@@ -75,7 +76,7 @@ func TestAnswersStayWholeWhileAnAgentRestarts(t *testing.T) {
 
 	shut(2) // an instance that is ill leaves all the same
 	for _, s := range []*server{beside, far} {
-		within(t, 8*time.Second, "an instance that fails leaves", func() error {
+		within(t, soon, "an instance that fails leaves", func() error {
 			if got := s.addresses(name); len(got) != 2 || slices.Contains(got, "127.0.1.3") {
 				return fmt.Errorf("answered: %v", got)
 			}
@@ -84,7 +85,7 @@ func TestAnswersStayWholeWhileAnAgentRestarts(t *testing.T) {
 	}
 
 	t.Run("servers gone", func(t *testing.T) {
-		within(t, 15*time.Second, "snapshot", func() error {
+		within(t, soon, "snapshot", func() error {
 			if beside.metric("svc_dns_snapshot_pending") != 0 {
 				return fmt.Errorf("the instance that left is still in it")
 			}
@@ -92,7 +93,7 @@ func TestAnswersStayWholeWhileAnAgentRestarts(t *testing.T) {
 		})
 		w := watchName(beside.at, name, 2)
 		one.kill()
-		within(t, 30*time.Second, "it is noticed", func() error {
+		within(t, soon, "it is noticed", func() error {
 			if n := beside.metric("svc_dns_stale_subjects"); n < 1 {
 				return fmt.Errorf("%v stale subjects, want 1 at least", n)
 			}
@@ -137,32 +138,29 @@ func TestALostLeaderIsNotNoticed(t *testing.T) {
 	}
 	client := newMember(t, "worker1", 0, one.serf, two.serf, three.serf)
 	client.joined(one)
-	register(t, client.url(), object{"ID": "a", "Name": "web", "Address": "10.0.0.1", "Port": 1})
+	ports, _ := listeners(t, "127.0.1.9") // worker1 may seem to be away when the machine is busy
+	register(t, client.url(), object{"ID": "a", "Name": "web", "Address": "127.0.1.9", "Port": ports[0]})
 	s := newServer(t, client.url())
 	const name = "web.service.consul"
-	within(t, 10*time.Second, "answered", func() error { return whole(s, name, 1) })
+	within(t, soon, "answered", func() error { return whole(s, name, 1) })
 
 	var leader string
 	if err := get(client.url()+"/v1/status/leader", &leader); err != nil {
 		t.Fatal(err)
 	}
 	w := watchName(s.at, name, 1)
-	for n, m := range all {
-		var self struct{ Config struct{ NodeName string } }
-		if err := get(m.url()+"/v1/agent/self", &self); err != nil {
-			t.Fatal(err)
+	within(t, soon, "the leader is killed", func() error {
+		for _, m := range all {
+			var self struct{ Stats map[string]map[string]string }
+			if err := get(m.url()+"/v1/agent/self", &self); err == nil && self.Stats["raft"]["state"] == "Leader" {
+				t.Logf("leader %s (%s) is killed", m.node, leader)
+				m.kill()
+				return nil
+			}
 		}
-		var lead struct{ Stats map[string]map[string]string }
-		if err := get(m.url()+"/v1/agent/self", &lead); err != nil {
-			t.Fatal(err)
-		}
-		if lead.Stats["raft"]["state"] == "Leader" {
-			t.Logf("leader %s (%s) is killed", all[n].node, leader)
-			m.kill()
-			break
-		}
-	}
-	within(t, 20*time.Second, "another leader takes a registration", func() error {
+		return errors.New("no member leads")
+	})
+	within(t, soon, "another leader takes a registration", func() error {
 		var now string
 		if err := get(client.url()+"/v1/status/leader", &now); err != nil || now == leader || now == "" {
 			return fmt.Errorf("leader %s, error %w", now, err)
@@ -171,7 +169,7 @@ func TestALostLeaderIsNotNoticed(t *testing.T) {
 	})
 	w.mustBeWhole(t, "leader lost")
 	register(t, client.url(), object{"ID": "b", "Name": "web", "Address": "10.0.0.2", "Port": 1})
-	within(t, 15*time.Second, "a change after that is answered", func() error { return whole(s, name, 2) })
+	within(t, soon, "a change after that is answered", func() error { return whole(s, name, 2) })
 }
 
 func TestAnAgentThatBeginsAnewIsFollowed(t *testing.T) {
@@ -183,10 +181,10 @@ func TestAnAgentThatBeginsAnewIsFollowed(t *testing.T) {
 	register(t, agent.URL(), object{"ID": "a", "Name": "web", "Address": "10.0.0.1", "Port": 1})
 	s := newServer(t, agent.URL())
 	const name = "web.service.consul"
-	within(t, 5*time.Second, "answered", func() error { return whole(s, name, 1) })
+	within(t, soon, "answered", func() error { return whole(s, name, 1) })
 	w := watchName(s.at, name, 1)
 	agent.Kill()
-	within(t, 10*time.Second, "it is noticed", func() error {
+	within(t, soon, "it is noticed", func() error {
 		if s.metric("svc_dns_consul_away") != 1 {
 			return fmt.Errorf("not yet")
 		}
@@ -197,7 +195,7 @@ func TestAnAgentThatBeginsAnewIsFollowed(t *testing.T) {
 
 	agent.Start(t)
 	register(t, agent.URL(), object{"ID": "b", "Name": "web", "Address": "10.0.0.9", "Port": 1})
-	within(t, 30*time.Second, "the new state is answered", func() error { // its index is lower, as that of a server that is behind: 10 s
+	within(t, soon, "the new state is answered", func() error { // its index is lower, as that of a server that is behind: 10 s
 		if got := s.addresses(name); !slices.Equal(got, []string{"10.0.0.9"}) {
 			return fmt.Errorf("answered: %v", got)
 		}
@@ -212,10 +210,10 @@ func TestCutBlockingQueriesCostNothing(t *testing.T) {
 	register(t, agent.URL(), object{"ID": "a", "Name": "web", "Address": "10.0.0.1", "Port": 1})
 	s := newServer(t, "http://"+proxy.l.Addr().String())
 	const name = "web.service.consul"
-	within(t, 5*time.Second, "answered", func() error { return whole(s, name, 1) })
+	within(t, soon, "answered", func() error { return whole(s, name, 1) })
 	w := watchName(s.at, name, 1)
 	for n := range 10 {
-		within(t, 10*time.Second, fmt.Sprintf("connection %d", n), func() error {
+		within(t, soon, fmt.Sprintf("connection %d", n), func() error {
 			if proxy.cut() == 0 {
 				return fmt.Errorf("none is open")
 			}
@@ -224,7 +222,7 @@ func TestCutBlockingQueriesCostNothing(t *testing.T) {
 	}
 	w.mustBeWhole(t, "each connection cut as soon as it is open")
 	register(t, agent.URL(), object{"ID": "b", "Name": "web", "Address": "10.0.0.2", "Port": 1})
-	within(t, 6*time.Second, "a change after that is answered", func() error { return whole(s, name, 2) })
+	within(t, soon, "a change after that is answered", func() error { return whole(s, name, 2) })
 }
 
 // The node's zone is in its agent's meta, other nodes' zones are in theirs.
@@ -249,12 +247,12 @@ func TestTheOwnZoneAnswersWhileItHoldsEnoughWeight(t *testing.T) {
 			return nil
 		}
 	}
-	within(t, 5*time.Second, "its zone alone", answered(s, "10.0.0.1", "10.0.0.2"))
-	within(t, 5*time.Second, "all zones, where it is told so", answered(everywhere, "10.0.0.1", "10.0.0.2", "10.1.0.1", "10.1.0.2"))
+	within(t, soon, "its zone alone", answered(s, "10.0.0.1", "10.0.0.2"))
+	within(t, soon, "all zones, where it is told so", answered(everywhere, "10.0.0.1", "10.0.0.2", "10.1.0.1", "10.1.0.2"))
 	put(t, agent.URL(), "/v1/agent/check/fail/near0", nil) // a third of what is left, where half would be even
-	within(t, 5*time.Second, "the other zone helps", answered(s, "10.0.0.2", "10.1.0.1", "10.1.0.2"))
+	within(t, soon, "the other zone helps", answered(s, "10.0.0.2", "10.1.0.1", "10.1.0.2"))
 	put(t, agent.URL(), "/v1/agent/check/pass/near0", nil)
-	within(t, 5*time.Second, "its zone alone again", answered(s, "10.0.0.1", "10.0.0.2"))
+	within(t, soon, "its zone alone again", answered(s, "10.0.0.1", "10.0.0.2"))
 }
 
 func TestInstancesLeaveWithinASecondOfConsulKnowing(t *testing.T) {
@@ -264,7 +262,13 @@ func TestInstancesLeaveWithinASecondOfConsulKnowing(t *testing.T) {
 	}
 	s := newServer(t, agent.URL())
 	const name = "web.service.consul"
-	within(t, 5*time.Second, "answered", func() error { return whole(s, name, 3) })
+	within(t, soon, "answered and followed", func() error {
+		if s.metric("svc_dns_watches") < 1 {
+			return errors.New("no blocking query follows it")
+		}
+		return whole(s, name, 3)
+	})
+	var took []time.Duration
 	for _, row := range []struct {
 		what, path string
 		want       int
@@ -276,7 +280,13 @@ func TestInstancesLeaveWithinASecondOfConsulKnowing(t *testing.T) {
 		{"passing", "/v1/agent/check/pass/c0", 2},
 	} {
 		put(t, agent.URL(), row.path, nil)
-		within(t, time.Second, row.what, func() error { return whole(s, name, row.want) })
+		began := time.Now()
+		within(t, soon, row.what, func() error { return whole(s, name, row.want) })
+		took = append(took, time.Since(began))
+	}
+	t.Logf("after %s", took)
+	if slices.Sort(took); took[len(took)/2] > time.Second { // not the longest: a busy machine may stand still for a second
+		t.Errorf("the median is %s", took[len(took)/2])
 	}
 	out, code := s.call("lookup", "--json", name)
 	if code != 0 {

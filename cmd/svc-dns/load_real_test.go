@@ -65,7 +65,7 @@ func TestThousandsOfNames(t *testing.T) {
 						return
 					}
 					m, err := ask(s.at, "udp", name(n), dns.TypeA, 0)
-					for tries := 1; tries < 3 && (err != nil || m.Rcode == dns.RcodeServerFailure); tries++ { // Consul is slow: as every resolver does
+					for tries := 1; tries < 15 && (err != nil || m.Rcode == dns.RcodeServerFailure); tries++ { // Consul is slow: as every resolver does
 						again.Add(1)
 						m, err = ask(s.at, "udp", name(n), dns.TypeA, 0)
 					}
@@ -84,9 +84,12 @@ func TestThousandsOfNames(t *testing.T) {
 	began := time.Now()
 	ask(services, func(n int) string { return fmt.Sprintf("s%d.service.consul", n) }, dns.RcodeSuccess)
 	t.Logf("%d services asked for the first time: %s", services, time.Since(began))
-	if n := connections(t, agent.HTTP); n < 100 || n > 190 {
-		t.Errorf("%d connections to the agent, want 120 and some", n)
-	}
+	within(t, soon, "120 connections to the agent, and some", func() error {
+		if n := connections(t, agent.HTTP); n < 100 || n > 190 {
+			return fmt.Errorf("%d", n)
+		}
+		return nil
+	})
 	if n := s.metric("svc_dns_watches"); n != 120 {
 		t.Errorf("%v watches, want 120", n)
 	}
@@ -101,7 +104,7 @@ func TestThousandsOfNames(t *testing.T) {
 	// One of those that no blocking query follows changes.
 	last := fmt.Sprintf("s%d", services-1)
 	put(t, agent.URL(), "/v1/catalog/deregister", object{"Node": "far", "ServiceID": last})
-	within(t, 10*time.Second, "a change of a service without a watch", func() error {
+	within(t, soon, "a change of a service without a watch", func() error {
 		m, err := s.ask(last + ".service.consul")
 		if err == nil && m.Rcode != dns.RcodeNameError {
 			err = fmt.Errorf("still answered")
@@ -117,7 +120,8 @@ func TestUpgradeUnderLoadLosesNoQuestion(t *testing.T) {
 	register(t, agent.URL(), object{"ID": "a", "Name": "web", "Address": "10.0.0.1", "Port": 1})
 	s := newServer(t, agent.URL())
 	const name = "web.service.consul"
-	within(t, 5*time.Second, "answered", func() error { return whole(s, name, 1) })
+	within(t, soon, "answered", func() error { return whole(s, name, 1) })
+	within(t, soon, "snapshot", func() error { return written(s) }) // which the new one begins with
 	w := watchName(s.at, name, 1)
 	for range 3 {
 		old, log := s.cmd, s.log
@@ -125,7 +129,7 @@ func TestUpgradeUnderLoadLosesNoQuestion(t *testing.T) {
 		s.launch()
 		select {
 		case <-gone:
-		case <-time.After(20 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatalf("the old server stays:\n%s\nthe new one:\n%s", log.String(), s.log.String())
 		}
 		if code := old.ProcessState.ExitCode(); code != 0 {
@@ -133,7 +137,7 @@ func TestUpgradeUnderLoadLosesNoQuestion(t *testing.T) {
 		}
 	}
 	w.mustBeWhole(t, "three upgrades")
-	within(t, 5*time.Second, "lookup finds the new server", func() error {
+	within(t, soon, "lookup finds the new server", func() error {
 		if out, code := s.call("lookup", name); code != 0 || !strings.Contains(out, "followed by a blocking query") {
 			return fmt.Errorf("code %d: %s", code, out)
 		}
@@ -194,7 +198,13 @@ func TestSocketsOfTheServiceManagerStayOpenOverARestart(t *testing.T) {
 		_ = exec.Command("ip", "address", "delete", address+"/32", "dev", "lo").Run()
 	}()
 	const name = "web.service.consul"
-	within(t, 10*time.Second, "answered", func() error { _, err := ask(at.String(), "udp", name, dns.TypeA, 0); return err })
+	within(t, soon, "answered", func() error {
+		m, err := ask(at.String(), "udp", name, dns.TypeA, 0)
+		if err == nil && len(m.Answer) != 1 {
+			err = fmt.Errorf("%v", m)
+		}
+		return err
+	})
 	seen := &syncBuffer{} // what the service manager is told
 	go func() {
 		b := make([]byte, 256)
@@ -208,7 +218,7 @@ func TestSocketsOfTheServiceManagerStayOpenOverARestart(t *testing.T) {
 	}()
 	ready := func(times int) {
 		t.Helper()
-		within(t, 15*time.Second, "READY is told", func() error {
+		within(t, soon, "READY is told", func() error {
 			if n := strings.Count(seen.String(), "READY=1"); n < times {
 				return fmt.Errorf("%d times, want %d", n, times)
 			}
@@ -230,7 +240,7 @@ func TestSocketsOfTheServiceManagerStayOpenOverARestart(t *testing.T) {
 	if m, err := ask(at.String(), "tcp", name, dns.TypeA, 0); err != nil || len(m.Answer) != 1 {
 		t.Errorf("over TCP: %v, error %v", m, err)
 	}
-	within(t, 5*time.Second, "WATCHDOG is told", func() error {
+	within(t, soon, "WATCHDOG is told", func() error {
 		if !strings.Contains(seen.String(), "WATCHDOG=1") {
 			return fmt.Errorf("told so far: %q", seen.String())
 		}
@@ -243,7 +253,7 @@ func TestHeldConnectionsLeaveRoomForOthers(t *testing.T) {
 	agent := lab.Consul(t)
 	s := newServer(t, agent.URL())
 	dial := func(from string) (net.Conn, error) {
-		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}, Timeout: time.Second}
+		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}, Timeout: 30 * time.Second}
 		return d.Dial("tcp", s.at)
 	}
 	for client := range 5 {
@@ -255,21 +265,24 @@ func TestHeldConnectionsLeaveRoomForOthers(t *testing.T) {
 			defer c.Close()
 		}
 	}
-	within(t, 2*time.Second, "320 are held", func() error {
+	within(t, soon, "320 are held", func() error {
 		if n := s.metric("svc_dns_tcp_connections"); n > 325 || n < 5 {
 			return fmt.Errorf("%v", n)
 		}
 		return nil
 	})
-	if n := s.metric(`svc_dns_refused_total{reason="connections"}`); n < 75 {
-		t.Errorf("%v connections turned away, want 80 or so", n)
-	}
+	within(t, soon, "80 or so are turned away", func() error { // idle ones of the last client make room, from 256 on after a second
+		if n := s.metric(`svc_dns_refused_total{reason="connections"}`); n < 60 {
+			return fmt.Errorf("%v", n)
+		}
+		return nil
+	})
 	for _, network := range []string{"udp", "tcp"} {
 		if m, err := ask(s.at, network, "node1.node.consul", dns.TypeA, 0); err != nil || len(m.Answer) != 1 {
 			t.Errorf("another client over %s: %v, error %v", network, m, err)
 		}
 	}
-	within(t, 15*time.Second, "idle ones are closed", func() error {
+	within(t, soon, "idle ones are closed", func() error {
 		if n := s.metric("svc_dns_tcp_connections"); n > 0 {
 			return fmt.Errorf("%v are open", n)
 		}
@@ -306,9 +319,13 @@ func TestGarbageIsSurvived(t *testing.T) {
 		}
 	}
 	for _, network := range []string{"udp", "tcp"} {
-		if m, err := ask(s.at, network, "node1.node.consul", dns.TypeA, 0); err != nil || len(m.Answer) != 1 {
-			t.Errorf("afterwards over %s: %v, error %v", network, m, err)
-		}
+		within(t, soon, "a question after all that, over "+network, func() error { // the first may wait behind the others
+			m, err := ask(s.at, network, "node1.node.consul", dns.TypeA, 0)
+			if err == nil && len(m.Answer) != 1 {
+				err = fmt.Errorf("%v", m)
+			}
+			return err
+		})
 	}
 }
 
@@ -326,8 +343,8 @@ func TestAFullDiskCostsOnlyTheSnapshot(t *testing.T) {
 	s.terminate()
 	s.start()
 	const name = "web.service.consul"
-	within(t, 5*time.Second, "answered", func() error { return whole(s, name, 1) })
-	within(t, 5*time.Second, "snapshot is written", func() error { _, err := os.Stat(dir + "/svc-dns.json"); return err })
+	within(t, soon, "answered", func() error { return whole(s, name, 1) })
+	within(t, soon, "snapshot is written", func() error { _, err := os.Stat(dir + "/svc-dns.json"); return err })
 
 	filler, err := os.Create(dir + "/filler")
 	if err != nil {
@@ -338,8 +355,8 @@ func TestAFullDiskCostsOnlyTheSnapshot(t *testing.T) {
 		_, err = filler.Write(make([]byte, 4096))
 	}
 	register(t, agent.URL(), object{"ID": "b", "Name": "web", "Address": "10.0.0.2", "Port": 1})
-	within(t, 5*time.Second, "the change is answered", func() error { return whole(s, name, 2) })
-	within(t, 5*time.Second, "the metric tells", func() error {
+	within(t, soon, "the change is answered", func() error { return whole(s, name, 2) })
+	within(t, soon, "the metric tells", func() error {
 		if s.metric("svc_dns_snapshot_broken") != 1 {
 			return fmt.Errorf("not yet")
 		}

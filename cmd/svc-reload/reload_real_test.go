@@ -74,7 +74,7 @@ func newCodeIsLoadedByEachKindOfMaster(env environment) (rows []row) {
 
 			r.code(appCode("two"))
 			dry := decode[here.Outcome](t, r.must(r.service(), "--source", r.source, "--dry-run", "--json").stdout)
-			if !dry.Changed || dry.Steps[0].Action != rollout.ActSwitch {
+			if own := r.own(dry.Steps); !dry.Changed || len(own) == 0 || own[0].Action != rollout.ActSwitch {
 				t.Errorf("dry run: %+v", dry)
 			}
 			if got := r.get("/"); slices.Contains(got, "two") {
@@ -265,7 +265,15 @@ func aReloadThatIsKilledIsFinishedByTheNext(env environment) (rows []row) {
 		{"an instance is out of DNS", func(r *rig) bool {
 			return slices.ContainsFunc(r.registrations(), func(g fleet.Registration) bool { return g.Health == fleet.Maintenance })
 		}},
-		{"one says what is new", func(r *rig) bool { return slices.Contains(r.get("/"), "two") }},
+		{"one says what is new", func(r *rig) bool {
+			for _, i := range r.instances() {
+				// A plain uWSGI may drop a connection while it reloads: not yet, then.
+				if said, err := answered(fmt.Sprintf("http://%s:%d/", i.Address, i.Port)); err == nil && said == "two" {
+					return true
+				}
+			}
+			return false
+		}},
 	} {
 		rows = append(rows, row{"a reload that is killed is finished by the next: " + k.name, func(t *testing.T) {
 			r := stage(t, env, uwsgiSpec, plain, 2)

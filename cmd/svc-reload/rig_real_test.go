@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/http"
 	"os"
@@ -273,16 +274,23 @@ func (r *rig) get(path string) []string {
 	r.t.Helper()
 	var out []string
 	for _, i := range r.instances() {
-		res, err := http.Get(fmt.Sprintf("http://%s:%d%s", i.Address, i.Port, path))
+		said, err := answered(fmt.Sprintf("http://%s:%d%s", i.Address, i.Port, path))
 		if err != nil {
 			r.t.Fatal(err)
 		}
-		var b bytes.Buffer
-		_, _ = b.ReadFrom(res.Body)
-		_ = res.Body.Close()
-		out = append(out, strings.TrimSpace(b.String()))
+		out = append(out, said)
 	}
 	return out
+}
+
+func answered(url string) (string, error) {
+	res, err := http.Get(url)
+	if err != nil {
+		return "", err
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	return strings.TrimSpace(string(b)), err
 }
 
 func decode[T any](t *testing.T, text string) T {

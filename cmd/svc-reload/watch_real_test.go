@@ -30,7 +30,7 @@ func TestWatch(t *testing.T) {
 
 func aChangedKeyIsDeliveredAndReloadedOnce(t *testing.T) {
 	r := newStation(t)
-	d := r.watch()
+	d := r.watch("--quiet-period", "5s") // no two writes of the burst are so far apart
 	before := r.one("web")
 	has := func(service, value string) func() bool {
 		return func() bool { return strings.Contains(r.loaded(service), value) }

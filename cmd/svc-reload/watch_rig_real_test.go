@@ -58,7 +58,7 @@ services:
     command: [gunicorn, --workers, "2", --bind, "0.0.0.0:8000", --worker-tmp-dir, /dev/shm, --chdir, /srv/app, "app:application"]
     master: gunicorn
     port: 8000
-    check: {http: /healthz, interval: 1s, timeout: 5s, min_healthy: 1s, deadline: 30s}
+    check: {http: /healthz, interval: 1s, timeout: 10s, min_healthy: 1s, deadline: 90s}
     stop: {timeout: 10s, drain: 200ms}
     config:
       secrets: [KEY]
@@ -67,7 +67,7 @@ services:
     command: [gunicorn, --workers, "1", --bind, "0.0.0.0:8000", --worker-tmp-dir, /dev/shm, --chdir, /srv/app, "app:application"]
     master: gunicorn
     port: 8000
-    check: {http: /healthz, interval: 1s, timeout: 5s, min_healthy: 1s, deadline: 30s}
+    check: {http: /healthz, interval: 1s, timeout: 10s, min_healthy: 1s, deadline: 90s}
     stop: {timeout: 10s, drain: 200ms}
     config: {secrets: [SIDE]}
 `
@@ -315,6 +315,7 @@ func (r *station) watch(args ...string) *daemon {
 	cmd := r.program(append([]string{"watch", "--quiet-period", "500ms"}, args...)...)
 	cmd.Env = append(cmd.Env, "NOTIFY_SOCKET="+dir+"/notify", "WATCHDOG_USEC=400000")
 	d := &daemon{r: r, said: &text{}, heard: make(chan string, 10000), socket: socket, code: make(chan int, 1)}
+	t.Cleanup(func() { socket.Close() }) // the last that it says is read before
 	d.stop = func() { _ = cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.Stderr = d.said
 	if err := cmd.Start(); err != nil {
@@ -369,7 +370,6 @@ func (d *daemon) end() int {
 	d.stop()
 	select {
 	case code := <-d.code:
-		d.socket.Close()
 		return code
 	case <-time.After(stationLimit):
 		d.r.t.Fatalf("does not end\n%s", d.said)

@@ -24,7 +24,7 @@ func (l *lockedBuffer) Write(p []byte) (int, error) {
 // await polls until the buffer holds exactly want.
 func (l *lockedBuffer) await(t *testing.T, want string) {
 	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for {
 		l.mu.Lock()
 		got := l.b.String()

@@ -29,10 +29,11 @@ func TestANewPythonProjectRunsReloadsAndLeavesNothing(t *testing.T) {
 	if got, want := d.get(url), "200 hello from "+d.app+"\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	answer, err := dnsd.Lookup(t.Context(), "127.0.0.1:"+d.first(`dig @127\.0\.0\.1 -p (\d+)`), d.app+"-web.service.consul")
-	if err != nil || len(answer.Endpoints) != 1 {
-		t.Errorf("DNS answers %+v, %v; want one endpoint", answer, err)
-	}
+	dns := "127.0.0.1:" + d.first(`dig @127\.0\.0\.1 -p (\d+)`)
+	d.until("be found as one endpoint", func() bool {
+		answer, err := dnsd.Lookup(t.Context(), dns, d.app+"-web.service.consul")
+		return err == nil && len(answer.Endpoints) == 1
+	})
 	first := d.containers()[0]
 
 	d.edit("app.py", "hello from", "good day from")

@@ -7,11 +7,13 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"strings"
 	"testing"
 
 	"svckit/lab"
+	"svckit/lab/load"
 	"svckit/lib/dnsd"
 	"svckit/lib/here"
 )
@@ -91,13 +93,13 @@ func ownAddresses(t *testing.T, h *lab.Host) *net.IPNet {
 func lookedUp(t *testing.T, h *lab.Host, name string, port int) (string, int) {
 	t.Helper()
 	if port == 0 {
-		a, err := dnsd.Lookup(t.Context(), h.DNS(), name)
+		a, err := load.Resolved(func() (dnsd.Answer, error) { return dnsd.Lookup(t.Context(), h.DNS(), name) })
 		if err != nil || len(a.Endpoints) != 1 {
 			t.Fatalf("%s by SRV: %+v, %v", name, a, err)
 		}
 		return a.Endpoints[0].Address, a.Endpoints[0].Port
 	}
-	found, err := dnsd.LookupA(t.Context(), h.DNS(), name)
+	found, err := load.Resolved(func() ([]netip.Addr, error) { return dnsd.LookupA(t.Context(), h.DNS(), name) })
 	if err != nil || len(found) != 1 {
 		t.Fatalf("%s by A: %v, %v", name, found, err)
 	}

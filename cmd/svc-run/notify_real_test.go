@@ -25,10 +25,10 @@ func TestAFailedUpIsToldToTheAppsReceivers(t *testing.T) {
 	defer receiver.Close()
 	r := newRig(t)
 	text := "notify: [{webhook: \"" + receiver.URL + "/token-of-the-team\"}, {webhook: \"http://127.0.0.1:1/nobody-there\"}]\n" +
-		strings.Replace(plainSpec, "deadline: 20s", "deadline: 4s", 1)
+		plainSpec
 	r.release("r1", "good", text)
 	r.must("up", r.service())
-	r.release("r2", "bad", text)
+	r.release("r2", "bad", strings.Replace(text, "deadline: 20s", "deadline: 4s", 1))
 	if got := r.run("up", r.service(), "--release", "r2", "--dry-run"); got.code != 0 || len(told) != 0 {
 		t.Errorf("a dry run: exit %d, %d messages", got.code, len(told))
 	}

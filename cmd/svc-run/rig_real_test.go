@@ -256,7 +256,7 @@ func (r *rig) dns() string     { return r.app + "-web.service.consul" }
 // endpoints asks Consul DNS.
 func (r *rig) endpoints() []fleet.Endpoint {
 	r.t.Helper()
-	a, err := dnsd.Lookup(r.t.Context(), r.agent.DNS, r.dns())
+	a, err := load.Resolved(func() (dnsd.Answer, error) { return dnsd.Lookup(r.t.Context(), r.agent.DNS, r.dns()) })
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -24,8 +24,8 @@ services:
   web:
     kind: cron
     schedule: "0 0 29 2 *"
-    cron: {timeout: 20s}
-    stop: {timeout: 5s}
+    cron: {timeout: 10m}
+    stop: {timeout: 30s}
     config: {env: [JOB_SLEEP], secrets: [KEY]}
 `
 
@@ -109,7 +109,7 @@ func TestARunThatTakesTooLongIsStopped(t *testing.T) {
 	r.kv("apps/"+r.app+"/config/JOB_SLEEP", "10m")
 	rel, err := r.consul.Release(t.Context(), r.app, "r1")
 	if err == nil {
-		rel.Name, rel.Spec = "r2", strings.Replace(rel.Spec, "timeout: 20s", "timeout: 1s", 1)
+		rel.Name, rel.Spec = "r2", strings.Replace(rel.Spec, "timeout: 10m", "timeout: 10s", 1)
 		rel.BuiltAt = rel.BuiltAt.Add(time.Second)
 		err = r.consul.PutRelease(t.Context(), rel)
 	}

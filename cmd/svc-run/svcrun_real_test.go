@@ -46,6 +46,15 @@ func newRealNode(t *testing.T) *realNode {
 		t.Fatal(err)
 	}
 	n.id = n.start(t, 1)
+	said := func() bool {
+		lines, err := n.engine.Tail(t.Context(), n.id, 10)
+		return err == nil && len(lines) == 2
+	}
+	for end := time.Now().Add(time.Minute); !said(); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the instance says nothing in a minute")
+		}
+	}
 	return n
 }
 

@@ -95,10 +95,9 @@ func TestABadReleaseIsRefusedByTheGateUnderLoad(t *testing.T) {
 	} {
 		t.Run(row.manners, func(t *testing.T) {
 			r := newRigAlone(t)
-			text := strings.Replace(strings.Replace(plainSpec, "deadline: 20s", "deadline: 6s", 1), "min_healthy: 1s", "min_healthy: 3s", 1)
-			r.release("r1", "good", text)
+			r.release("r1", "good", plainSpec)
 			r.must("up", r.service())
-			r.release("r2", row.manners, text)
+			r.release("r2", row.manners, strings.Replace(strings.Replace(plainSpec, "deadline: 20s", "deadline: 10s", 1), "min_healthy: 1s", "min_healthy: 3s", 1))
 			l := r.loads(load.Steady)
 			defer l.Stop()
 			got := r.run("up", r.service(), "--release", "r2")
@@ -141,7 +140,7 @@ func TestOverlapFalseStopsFirstAndSaysSo(t *testing.T) {
 	if want := "note: the old instance stops before the new one starts (overlap: false)"; !strings.Contains(got.stderr, want) {
 		t.Errorf("stderr does not say %q:\n%s", want, got.stderr)
 	}
-	r.release("r3", "bad", strings.Replace(text, "deadline: 20s", "deadline: 3s", 1))
+	r.release("r3", "bad", strings.Replace(text, "deadline: 20s", "deadline: 5s", 1))
 	if got := r.run("up", r.service(), "--release", "r3"); got.code != 16 || !strings.Contains(got.stderr, "still serving") {
 		t.Errorf("exit %d\n%s", got.code, got.stderr)
 	}
@@ -240,7 +239,7 @@ func TestRegistrationsWithoutAContainerGoAndNothingElse(t *testing.T) {
 
 func TestTwoRunsAtTheSameTimeExcludeEachOther(t *testing.T) {
 	r := newRig(t)
-	r.release("r1", "slow", plainSpec)
+	r.release("r1", "slow", strings.Replace(plainSpec, "min_healthy: 1s, deadline: 20s", "min_healthy: 15s, deadline: 2m", 1))
 	one := r.process(nil, "up", r.service())
 	var said bytes.Buffer
 	pipe, err := one.StderrPipe()
@@ -259,7 +258,7 @@ func TestTwoRunsAtTheSameTimeExcludeEachOther(t *testing.T) {
 	if got.code != int(fault.Conflict) || !strings.Contains(got.stderr, fmt.Sprintf("pid %d", one.Process.Pid)) {
 		t.Errorf("exit %d, want 14 and the holder's pid %d\n%s", got.code, one.Process.Pid, got.stderr)
 	}
-	waited := r.must("up", r.service(), "--wait-lock", "60s", "--json")
+	waited := r.must("up", r.service(), "--wait-lock", "5m", "--json")
 	if o := decode[here.Outcome](t, waited.stdout); o.Changed {
 		t.Errorf("the run that waited changed something: %+v", o)
 	}

@@ -32,7 +32,7 @@ func TestLeavingServerAnswersAndAsksItsClientsToLeave(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := newServer("hello", "r42")
-	s.drain = 300 * time.Millisecond
+	s.drain = 3 * time.Second
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- s.serve(ctx, l) }()

@@ -12,14 +12,14 @@ import (
 )
 
 // agentConfig is the host's Consul configuration. Its settings are those that we recommend to users; an agent that is
-// stopped does not leave, and raft is as quick as the servers of a real fleet let it be.
+// stopped does not leave, and raft is as quick as busy servers on one machine let it be: with 1 they lose their leader.
 func (h *Host) agentConfig() string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	line("node_name = %q\ndatacenter = %q\ndata_dir = %q", h.Name, h.DC, h.Data()+"/consul")
 	line("bind_addr = %q\nclient_addr = %q", h.Addr, "127.0.0.1 "+h.Addr)
 	line("log_level = \"warn\"\ndisable_update_check = true\nleave_on_terminate = false\nskip_leave_on_interrupt = true")
-	line("connect { enabled = false }\nperformance { raft_multiplier = 1 }\nports { grpc = -1 grpc_tls = -1 }")
+	line("connect { enabled = false }\nperformance { raft_multiplier = 3 }\nports { grpc = -1 grpc_tls = -1 }")
 	line("retry_join = %s\nretry_interval = \"1s\"", list(h.fleet.servers(h.DC)))
 	line("node_meta {")
 	for _, m := range [][2]string{{"zone", h.Zone}, {"pool", h.Pool}} {

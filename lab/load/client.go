@@ -17,7 +17,7 @@ import (
 // every new connection. Without keepAlive that is every request.
 func Client(server string, keepAlive bool) *http.Client {
 	return client(keepAlive, func(ctx context.Context, name, _ string) (string, error) {
-		a, err := resolved(func() (dnsd.Answer, error) { return dnsd.Lookup(ctx, server, name) })
+		a, err := Resolved(func() (dnsd.Answer, error) { return dnsd.Lookup(ctx, server, name) })
 		if err != nil {
 			return "", err
 		}
@@ -33,7 +33,7 @@ func Client(server string, keepAlive bool) *http.Client {
 // programs do; the port is the one of the URL.
 func PlainClient(server string, keepAlive bool) *http.Client {
 	return client(keepAlive, func(ctx context.Context, name, port string) (string, error) {
-		found, err := resolved(func() ([]netip.Addr, error) { return dnsd.LookupA(ctx, server, name) })
+		found, err := Resolved(func() ([]netip.Addr, error) { return dnsd.LookupA(ctx, server, name) })
 		if err != nil {
 			return "", err
 		}
@@ -44,9 +44,9 @@ func PlainClient(server string, keepAlive bool) *http.Client {
 	})
 }
 
-// resolved asks again when there was no answer, as resolvers do (glibc: twice, 5 s each; here four times, 3 s each). A
+// Resolved asks again when there was no answer, as resolvers do (glibc: twice, 5 s each; here four times, 3 s each). A
 // name without an address is an answer.
-func resolved[T any](ask func() (T, error)) (found T, err error) {
+func Resolved[T any](ask func() (T, error)) (found T, err error) {
 	for range 4 {
 		if found, err = ask(); err == nil {
 			break

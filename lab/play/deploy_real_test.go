@@ -228,7 +228,7 @@ func killedPlay(t *testing.T, s *store) {
 		}
 		return d.Release == "r4" && (d.Phase == "forward" && d.At >= 1 && d.Nodes["node3"].Working || d.At > 1 || d.Phase == "ended")
 	}
-	for deadline := time.Now().Add(3 * time.Minute); !reached(); time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(10 * time.Minute); !reached(); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			_ = syscall.Kill(-first.Process.Pid, syscall.SIGKILL)
 			_ = first.Wait()
@@ -239,7 +239,7 @@ func killedPlay(t *testing.T, s *store) {
 	_ = first.Wait()
 	// The step on the node outlives its playbook, and gives signs of life until it ends: until then the next one is refused.
 	r := s.Try(t, "deploy", append(args, "-e", "patience=12s")...)
-	for deadline := time.Now().Add(3 * time.Minute); r.Err != nil && strings.Contains(r.Out, "deploys r4 since") && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(10 * time.Minute); r.Err != nil && strings.Contains(r.Out, "deploys r4 since") && time.Now().Before(deadline); {
 		r = s.Try(t, "deploy", append(args, "-e", "patience=12s")...)
 	}
 	if r.Err != nil {

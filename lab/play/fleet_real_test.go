@@ -86,13 +86,13 @@ func (f *Fleet) tell(t *testing.T) {
 // eventually waits until what a host's line prints is taken for good.
 func (f *Fleet) eventually(t *testing.T, host, line string, good func(string) bool) string {
 	t.Helper()
-	for end := time.Now().Add(time.Minute); ; time.Sleep(200 * time.Millisecond) {
+	for end := time.Now().Add(5 * time.Minute); ; time.Sleep(200 * time.Millisecond) {
 		out, err := f.shell(t, host, line)
 		if err == nil && good(out) {
 			return out
 		}
 		if time.Now().After(end) {
-			t.Fatalf("%s: %s: not so in a minute: %v\n%s", host, line, err, out)
+			t.Fatalf("%s: %s: not so in 5 minutes: %v\n%s", host, line, err, out)
 		}
 	}
 }

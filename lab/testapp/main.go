@@ -4,7 +4,7 @@
 //	good   is well, and ends as a good server does
 //	bad    answers /healthz with 500
 //	crash  ends at once with exit code 3
-//	flap   /healthz passes every other second
+//	flap   /healthz passes every other time it is asked
 //	slow   is well after three seconds
 //	sour   /smoke answers 500 on the nodes that are named after it, e.g. "sour node3"
 //	grpc   answers the standard gRPC health service on its port, and nothing else
@@ -25,6 +25,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -125,6 +126,7 @@ func serveGRPC(ctx context.Context, port string) error {
 
 func routes(manners string) http.Handler {
 	began := time.Now()
+	var asked atomic.Int64 // how often /healthz was
 	release := text("/release")
 	mux := http.NewServeMux()
 	mux.HandleFunc("/{$}", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, release) })
@@ -142,8 +144,8 @@ func routes(manners string) http.Handler {
 		switch {
 		case manners == "bad", manners == "slow" && age < 3*time.Second:
 			http.Error(w, "not well", http.StatusInternalServerError)
-		case manners == "flap" && age/time.Second%2 == 1:
-			http.Error(w, "not well this second", http.StatusInternalServerError)
+		case manners == "flap" && asked.Add(1)%2 == 0:
+			http.Error(w, "not well this time", http.StatusInternalServerError)
 		default:
 			fmt.Fprintln(w, "ok")
 		}

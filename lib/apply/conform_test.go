@@ -116,6 +116,9 @@ func conform(t *testing.T, s stage) {
 func (s stage) conformRegistrar(ctx context.Context, t *testing.T, j apply.Job, i fleet.Instance) {
 	w := s.world
 	r := rollout.Registration(j.Wanted, i, j.Site.Node, 3)
+	for end := time.Now().Add(time.Minute); second(w.Probe(ctx, r.Check)) != nil && time.Now().Before(end); {
+		time.Sleep(100 * time.Millisecond) // not well at its first check, it would be registered as passing and turn critical
+	}
 	nothing(t, "register", w.Registrar.Register(ctx, r))
 	nothing(t, "wait for it", w.Registrar.Await(ctx, r.ID, r.Name, fleet.Passing))
 	all, err := w.Registrar.Registrations(ctx)

@@ -93,7 +93,7 @@ func TestWhatTheTokenMayNotDoIsSaid(t *testing.T) {
 }
 
 func everything(t *testing.T, c *Client) {
-	ctx := within(t, 15*time.Second)
+	ctx := within(t, 2*time.Minute)
 	if name, err := c.Token(ctx); err != nil || name != "ci of shop" {
 		t.Errorf("token %q, %v", name, err)
 	}

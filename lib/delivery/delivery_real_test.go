@@ -137,7 +137,7 @@ func TestAContainerReadsWhatWasDeliveredToIt(t *testing.T) {
 	name := fmt.Sprintf("svckit-dockertest-delivery-%d", os.Getpid())
 	image := asUser(t, name, "www-data")
 	files := []spec.File{{Template: "t", To: "/etc/app/settings.json"}}
-	port := 20000 + os.Getpid()%9000
+	port := lab.FreePorts(t, 1)[0]
 	if err := s.Prepare(name); err != nil {
 		t.Fatal(err)
 	}

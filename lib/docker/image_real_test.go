@@ -125,7 +125,7 @@ func TestAPullThatCannotBeSaysWhy(t *testing.T) {
 	}{
 		{"no such tag", registry + "/svckit-dockertest/none:1", fault.NotFound},
 		{"no such digest", registry + "/svckit-dockertest/none@sha256:" + digits, fault.NotFound},
-		{"no registry", fmt.Sprintf("127.0.0.1:%d/svckit-dockertest/none:1", freePort(t)), fault.Unreachable},
+		{"no registry", fmt.Sprintf("127.0.0.1:%d/svckit-dockertest/none:1", lab.FreePorts(t, 1)[0]), fault.Unreachable},
 		{"no reference", "UPPER/case", fault.Failed},
 	}
 	for _, row := range rows {
@@ -142,7 +142,7 @@ func TestAPullThatCannotBeSaysWhy(t *testing.T) {
 func TestAMirrorIsAskedFirstAndTheRegistryAfterAll(t *testing.T) {
 	e, _ := testEngine(t)
 	registry, mirror := lab.Registry(t), lab.Registry(t)
-	dead := fmt.Sprintf("127.0.0.1:%d", freePort(t))
+	dead := fmt.Sprintf("127.0.0.1:%d", lab.FreePorts(t, 1)[0])
 	digest := pushed(t, e, mirror+"/svckit-dockertest/mirrored")
 	got, err := e.PullFrom(t.Context(), registry+"/svckit-dockertest/mirrored"+digest, []string{dead, mirror}, nil)
 	if err != nil || got != mirror+"/svckit-dockertest/mirrored"+digest {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/docker/docker/api/types/network"
 
+	"svckit/lab"
 	"svckit/lib/fleet"
 )
 
@@ -69,8 +70,8 @@ func TestAContainerOnAMacvlanHasItsOwnAddress(t *testing.T) {
 	if at[0].Address == at[1].Address {
 		t.Errorf("both have %s", at[0].Address)
 	}
-	ask := fmt.Sprintf("import urllib.request; print(urllib.request.urlopen('http://%s/', timeout=2).status)", net.JoinHostPort(at[1].Address, "8000"))
-	eventually(t, 10*time.Second, "answer from the neighbour", func() bool {
+	ask := fmt.Sprintf("import urllib.request; print(urllib.request.urlopen('http://%s/', timeout=10).status)", net.JoinHostPort(at[1].Address, "8000"))
+	eventually(t, time.Minute, "answer from the neighbour", func() bool {
 		out, code := execIn(t, e, first, "", "python3", "-c", ask)
 		return code == 0 && out == "200"
 	})
@@ -94,7 +95,7 @@ func TestAContainerOnAMacvlanHasItsOwnAddress(t *testing.T) {
 
 func TestAContainerOnTheHostsNetworkListensThere(t *testing.T) {
 	e, name := testEngine(t)
-	port := fmt.Sprint(freePort(t))
+	port := fmt.Sprint(lab.FreePorts(t, 1)[0])
 	c := plain(name, "python3", "-m", "http.server", "--bind", "127.0.0.1", port)
 	c.Network, c.DNS = "host", []string{"192.0.2.53"}
 	c.Labels[fleet.LabelAddress], c.Labels[fleet.LabelPort] = "127.0.0.1", port
@@ -103,7 +104,7 @@ func TestAContainerOnTheHostsNetworkListensThere(t *testing.T) {
 	if err != nil || in.Network != "host" || in.Address != "127.0.0.1" {
 		t.Errorf("%+v, %v", in, err)
 	}
-	eventually(t, 10*time.Second, "answer", func() bool {
+	eventually(t, time.Minute, "answer", func() bool {
 		conn, err := net.Dial("tcp", "127.0.0.1:"+port)
 		if err == nil {
 			_ = conn.Close()

@@ -20,7 +20,7 @@ import (
 func imageWith(t *testing.T, e *Engine, name, command string, changes ...string) string {
 	t.Helper()
 	id := startNew(t, e, plain(name+"-made", "sh", "-c", command))
-	eventually(t, 10*time.Second, "end", func() bool { return state(t, e, id) == fleet.Exited })
+	eventually(t, time.Minute, "end", func() bool { return state(t, e, id) == fleet.Exited })
 	ref := "svckit-dockertest/" + name + ":1"
 	if _, err := e.api.ContainerCommit(t.Context(), id, container.CommitOptions{Reference: ref, Changes: changes}); err != nil {
 		t.Fatal(err)
@@ -83,7 +83,7 @@ func TestALinkTakesThePlaceOfTheImagesWorkingFolder(t *testing.T) {
 	if err := e.Start(t.Context(), id); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 10*time.Second, "second start", func() bool {
+	eventually(t, time.Minute, "second start", func() bool {
 		lines, err := e.Tail(t.Context(), id, 2)
 		return err == nil && strings.Join(lines, " ") == "/run/svckit/code/versions/two two"
 	})

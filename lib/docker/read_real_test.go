@@ -29,8 +29,8 @@ func TestTheEngineSaysWhatItIs(t *testing.T) {
 
 func TestBothStreamsOfALogAreRead(t *testing.T) {
 	e, name := testEngine(t)
-	id := startNew(t, e, plain(name, "sh", "-c", `for i in 1 2 3; do echo out $i; sleep 0.02; echo err $i >&2; sleep 0.02; done; head -c 5000 /dev/zero | tr '\0' x; printf '\033[31mred\n'`))
-	eventually(t, 10*time.Second, "end", func() bool { return state(t, e, id) == fleet.Exited })
+	id := startNew(t, e, plain(name, "sh", "-c", `for i in 1 2 3; do echo out $i; sleep 0.5; echo err $i >&2; sleep 0.5; done; head -c 5000 /dev/zero | tr '\0' x; printf '\033[31mred\n'`))
+	eventually(t, time.Minute, "end", func() bool { return state(t, e, id) == fleet.Exited })
 	got, err := e.Tail(t.Context(), id, 3)
 	if err != nil {
 		t.Fatal(err)
@@ -81,7 +81,7 @@ func TestTheProcessesOfAContainerAreListedWithTheirParents(t *testing.T) {
 	e, name := testEngine(t)
 	id := startNew(t, e, plain(name, "sh", "-c", "sleep 601 & sleep 602; wait"))
 	var list []fleet.Process
-	eventually(t, 10*time.Second, "four processes", func() bool {
+	eventually(t, time.Minute, "four processes", func() bool {
 		var err error
 		list, err = e.Processes(t.Context(), id)
 		if err != nil {

@@ -83,7 +83,7 @@ services:
   box:
     command: [gunicorn, --workers, "1", --bind, "0.0.0.0:8000", --worker-tmp-dir, /dev/shm, --chdir, /srv/app, "app:application"]
     port: 8000
-    check: {ttl: 6s, min_healthy: 500ms, deadline: 30s}
+    check: {ttl: 15s, min_healthy: 500ms, deadline: 30s}
     stop: {timeout: 10s, drain: 200ms}
     scale: {unit: instances}
 `
@@ -315,7 +315,7 @@ func (r *rig) seen(service string) (weights []int) {
 func (r *rig) eventually(what string, f func() bool) time.Duration {
 	r.t.Helper()
 	began := time.Now()
-	for time.Since(began) < 60*time.Second {
+	for time.Since(began) < 3*time.Minute {
 		if f() {
 			took := time.Since(began)
 			r.t.Logf("%s: after %s", what, took.Round(10*time.Millisecond))
@@ -323,6 +323,6 @@ func (r *rig) eventually(what string, f func() bool) time.Duration {
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
-	r.t.Fatalf("%s: not in 60 s", what)
+	r.t.Fatalf("%s: not in 3 minutes", what)
 	return 0
 }

@@ -83,9 +83,9 @@ func TestKilledFleetOfMachinesLeavesNoProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = f.cmd.Wait()
-	for end := time.Now().Add(time.Minute); len(f.processes(t)) > 0; time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(5 * time.Minute); len(f.processes(t)) > 0; time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("after a minute there are: %s", strings.Join(f.processes(t), ", "))
+			t.Fatalf("after 5 minutes there are: %s", strings.Join(f.processes(t), ", "))
 		}
 	}
 	output(t, f.bin, "down", "--name", f.name)
@@ -119,7 +119,7 @@ func (f *fleetByHand) up(t *testing.T) {
 		t.Error(err)
 		return
 	}
-	for end := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(5 * time.Minute); ; time.Sleep(50 * time.Millisecond) {
 		text, err := os.ReadFile(f.said.Name())
 		if err != nil || time.Now().After(end) {
 			t.Errorf("the fleet is not up: %v\n%s", err, text)

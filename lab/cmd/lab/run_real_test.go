@@ -175,10 +175,10 @@ func output(t *testing.T, command ...string) string {
 
 func await(t *testing.T, file string) {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(5 * time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		if _, err := os.Stat(file); err == nil {
 			return
 		}
 	}
-	t.Fatalf("%s did not appear in a minute", file)
+	t.Fatalf("%s did not appear in 5 minutes", file)
 }
