@@ -19,7 +19,7 @@ type holding struct {
 const (
 	tryEach  = 500 * time.Millisecond
 	tryLimit = 300 * time.Millisecond
-	tryTimes = 3  // a place that is silent, not one that refuses: let go, it does not come back
+	tryTimes = 3  // for a place that is silent: one that is let go does not come back
 	tryMost  = 32 // places at once
 )
 
