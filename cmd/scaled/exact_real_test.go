@@ -123,17 +123,22 @@ func TestADaemonRunsExactlyTwiceThroughCutsAndLosses(t *testing.T) {
 	f.release(t, "beat", "single", singleApp)
 	c := f.count(t, "beat")
 	two := func() bool { n, _ := c.sum(); return n == 2 }
-	f.until(t, "two run", two)
-
-	_, name := c.sum()
-	cut := f.host(name)
+	oneOfTwo := func(what string) (name string) { // a host that runs one
+		f.until(t, what, func() bool {
+			n, at := c.sum()
+			name = at
+			return n == 2
+		})
+		return name
+	}
+	cut := f.host(oneOfTwo("two run"))
 	cut.CutOff(t)
 	f.until(t, "the host that is cut off has stopped its share", func() bool { return c.at(cut) == 0 })
 	f.until(t, "two run elsewhere", two)
 	cut.Rejoin(t)
 	f.until(t, "the host that is back knows that it has no share", func() bool { return f.confirmed(cut, "beat/single", 0) })
 
-	_, name = c.sum()
+	name := oneOfTwo("two run with the host that is back")
 	_ = f.nodes[name].cmd.Process.Kill()
 	<-f.nodes[name].done
 	f.nodes[name] = f.on(f.host(name), "node")
