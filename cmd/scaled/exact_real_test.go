@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os/exec"
 	"slices"
 	"strings"
@@ -48,7 +49,10 @@ func (f *wholeFleet) count(t *testing.T, app string) *census {
 				sum = total(both(now, running(engines, app)))
 			}
 			c.mu.Lock()
-			c.now = counted(now)
+			if by := counted(now); !maps.Equal(by, c.now) {
+				t.Logf("%s %s runs at %v", time.Now().UTC().Format(time.TimeOnly), app, by)
+				c.now = by
+			}
 			if sum > c.most {
 				c.most, c.when = sum, fmt.Sprint(time.Now().UTC().Format(time.TimeOnly), " ", c.now)
 			}
