@@ -149,10 +149,15 @@ func (f *wholeFleet) host(name string) *lab.Host {
 	return nil
 }
 
-// labels are what a label of the containers of an engine says, of those that a filter lets
+// labels are what a label of the containers of an engine says; false where it does not answer.
+func labels(engine, label string) ([]string, bool) {
+	return containers(engine, `{{.Label "`+label+`"}}`)
+}
+
+// containers says a word of each container of an engine, of those that a filter lets
 // through, e.g. "status=running"; false where it does not answer.
-func labels(engine, label string, filters ...string) ([]string, bool) {
-	args := []string{"--host", engine, "ps", "--all", "--format", `{{.Label "` + label + `"}}`}
+func containers(engine, format string, filters ...string) ([]string, bool) {
+	args := []string{"--host", engine, "ps", "--all", "--format", format}
 	for _, f := range filters {
 		args = append(args, "--filter", f)
 	}

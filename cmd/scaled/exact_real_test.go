@@ -6,9 +6,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"os/exec"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -67,9 +65,8 @@ func (f *wholeFleet) count(t *testing.T, app string) *census {
 func running(engines map[string]string, app string) map[string][]string {
 	now := map[string][]string{}
 	for name, engine := range engines {
-		args := []string{"--host", engine, "ps", "--quiet", "--no-trunc", "--filter", "status=running", "--filter", "label=" + fleet.LabelApp + "=" + app}
-		if text, err := exec.Command("docker", args...).Output(); err == nil {
-			now[name] = strings.Fields(string(text))
+		if ids, ok := containers(engine, "{{.ID}}", "status=running", "label="+fleet.LabelApp+"="+app); ok {
+			now[name] = ids
 		}
 	}
 	return now
@@ -79,7 +76,7 @@ func running(engines map[string]string, app string) map[string][]string {
 func both(one, two map[string][]string) map[string][]string {
 	out := map[string][]string{}
 	for name, ids := range one {
-		out[name] = slices.DeleteFunc(ids, func(id string) bool { return !slices.Contains(two[name], id) })
+		out[name] = slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return !slices.Contains(two[name], id) })
 	}
 	return out
 }
