@@ -37,11 +37,28 @@ func (s *Sockets) open(text string, loops int) error {
 	if err != nil || at.Addr().IsUnspecified() {
 		return fault.WithHint(fault.New(fault.Usage, "listen on %q: expected the address of an interface and a port", text), "e.g. 127.0.0.1:53 or 169.254.20.10:53")
 	}
+	for tries := anyPortTries; ; tries-- {
+		one, err := openAt(at, loops)
+		if err == nil {
+			s.UDP, s.TCP = append(s.UDP, one.UDP...), append(s.TCP, one.TCP...)
+			return nil
+		}
+		one.Close()
+		if at.Port() != 0 || tries == 1 || !errors.Is(err, syscall.EADDRINUSE) {
+			return listenError(text, err)
+		}
+	}
+}
+
+// anyPortTries is how often the kernel is asked for any port: one that is free for UDP may be taken for TCP.
+const anyPortTries = 20
+
+func openAt(at netip.AddrPort, loops int) (s Sockets, err error) {
 	config := net.ListenConfig{Control: share}
 	for range loops {
 		c, err := config.ListenPacket(context.Background(), "udp", at.String())
 		if err != nil {
-			return listenError(text, err)
+			return s, err
 		}
 		udp := c.(*net.UDPConn)
 		_ = udp.SetReadBuffer(receiveBuffer)
@@ -52,10 +69,10 @@ func (s *Sockets) open(text string, loops int) error {
 	}
 	l, err := config.Listen(context.Background(), "tcp", at.String())
 	if err != nil {
-		return listenError(text, err)
+		return s, err
 	}
 	s.TCP = append(s.TCP, l.(*net.TCPListener))
-	return nil
+	return s, nil
 }
 
 func listenError(address string, err error) error {
