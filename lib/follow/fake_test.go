@@ -106,10 +106,15 @@ func settings() Settings {
 func start(t *testing.T, s Settings, source Source, answers bool) (*Keeper, func()) {
 	t.Helper()
 	k := New(s, source, func(context.Context, string, int) bool { return answers }, time.Now, hclog.NewNullLogger())
+	return k, run(t, k)
+}
+
+// run runs a keeper until stop is called.
+func run(t *testing.T, k *Keeper) (stop func()) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { defer close(done); k.Run(ctx) }()
-	return k, func() { cancel(); <-done }
+	return func() { cancel(); <-done }
 }
 
 // key is the table's key for a question of type A.

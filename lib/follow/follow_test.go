@@ -232,10 +232,7 @@ func TestAHeldInstanceIsLetGoWhenItIsSilentThreeTimesInARow(t *testing.T) {
 			return false
 		}
 		k := New(settings(), c, probe, time.Now, hclog.NewNullLogger())
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan struct{})
-		go func() { defer close(done); k.Run(ctx) }()
-		defer func() { cancel(); <-done }()
+		defer run(t, k)()
 		want(t, k, web, answer.Success, 1)
 		synctest.Wait()
 		restarting := passing("a")
@@ -278,10 +275,7 @@ func TestTheLastGoodStateAnswersWhileConsulRefusesToTell(t *testing.T) {
 		c.states[service("web")] = passing("a")
 		var log bytes.Buffer
 		k := New(settings(), c, func(context.Context, string, int) bool { return true }, time.Now, hclog.New(&hclog.LoggerOptions{Output: &log}))
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan struct{})
-		go func() { defer close(done); k.Run(ctx) }()
-		defer func() { cancel(); <-done }()
+		defer run(t, k)()
 		want(t, k, web, answer.Success, 1)
 		synctest.Wait()
 		c.set(func() { c.err = fault.WithHint(fault.New(fault.Failed, "not allowed"), "give it the rule") })
