@@ -91,14 +91,7 @@ func heldAndReleased(t *testing.T, c *Client) {
 	if err := l.Release(t.Context()); err != nil {
 		t.Errorf("release twice: %v", err)
 	}
-	began := time.Now()
-	next, err := c.Lock(t.Context(), "locks/shop/web", holder("bob"), 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if took := time.Since(began); took > 9*time.Second {
-		t.Errorf("a released lock was free after %s only: by its TTL?", took)
-	}
+	next := atOnce(t, c, "locks/shop/web", 900*time.Millisecond, func() {})
 	select {
 	case <-l.Lost():
 		t.Error("a released lock counts as lost")
@@ -109,6 +102,30 @@ func heldAndReleased(t *testing.T, c *Client) {
 	}
 	if pair, err := c.get(t.Context(), "svc/locks/shop/web"); pair != nil || err != nil {
 		t.Errorf("a released lock leaves %v, %v", pair, err)
+	}
+}
+
+// atOnce takes a lock that is free and demands that it takes no longer than limit, once in five times:
+// Consul's lock-delay and the TTL are longer every time, a busy machine now and then.
+func atOnce(t *testing.T, c *Client, key string, limit time.Duration, before func()) *Lock {
+	t.Helper()
+	for try := 1; ; try++ {
+		before()
+		began := time.Now()
+		l, err := c.Lock(t.Context(), key, holder("ana"), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		took := time.Since(began)
+		if try == 5 && took > limit {
+			t.Errorf("taken after %s only, and five times after more than %s", took, limit)
+		}
+		if try == 5 || took <= limit {
+			return l
+		}
+		if err := l.Release(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
@@ -243,17 +260,9 @@ func foreign(t *testing.T, a *lab.Agent, c *Client) {
 }
 
 func relieved(t *testing.T, a *lab.Agent, c *Client) {
-	holdElsewhere(t, a, "locks/shop/relieved")()
 	judge := *c
 	judge.Alive = func(h fleet.Holder) bool { return h.Who != "other process" }
-	began := time.Now()
-	l, err := judge.Lock(t.Context(), "locks/shop/relieved", holder("ana"), 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if took := time.Since(began); took > 9*time.Second {
-		t.Errorf("taken over after %s only", took)
-	}
+	l := atOnce(t, &judge, "locks/shop/relieved", time.Second, func() { holdElsewhere(t, a, "locks/shop/relieved")() })
 	if _, err := judge.Lock(t.Context(), "locks/shop/relieved", holder("bob"), 0); !strings.Contains(fmt.Sprint(err), "held by ana") {
 		t.Errorf("%v", err)
 	}
